@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// Argument checks at the public edge: once a call, never in an inner loop. They throw std::invalid_argument that names
+// function, argument, what was expected and what was given; the text is built only on failure.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+
+#include "flowmatch/core/types.hpp"
+
+namespace flowmatch::inline FLOWMATCH_ABI {
+
+/// True unless x is infinite or NaN. Reads the exponent bits, so that it holds under -ffast-math too, where
+/// std::isfinite answers true for NaN.
+template <std::floating_point Scalar> bool is_finite(const Scalar& x) {
+  using Bits = std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>;
+  constexpr Bits exponent = sizeof(Scalar) == 4 ? Bits(0x7f800000u) : Bits(0x7ff0000000000000u);
+  return (std::bit_cast<Bits>(x) & exponent) != exponent;
+}
+
+/// Position of the first entry of m that is infinite or NaN, column by column; {-1, -1} if there is none.
+template <class Derived> std::array<Index, 2> find_non_finite(const Eigen::DenseBase<Derived>& m) {
+  for (Index j = 0; j < m.cols(); ++j) {
+    bool finite = true;  // no early exit within a column: the loop stays branch-free
+    for (Index i = 0; i < m.rows(); ++i) finite &= is_finite(m.derived().coeffRef(i, j));
+    for (Index i = 0; !finite && i < m.rows(); ++i)
+      if (!is_finite(m.derived().coeffRef(i, j))) return {i, j};
+  }
+  return {-1, -1};
+}
+
+namespace detail {
+
+inline std::string text(const char* s) { return s; }
+inline std::string text(const std::string& s) { return s; }
+inline std::string text(std::integral auto i) { return std::to_string(i); }
+inline std::string text(std::floating_point auto x) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.6g", double(x));
+  return buffer;
+}
+template <class... Parts> std::string concat(const Parts&... parts) { return (text(parts) + ...); }
+
+/// Throws "flowmatch: where: what went wrong".
+template <class... Parts> [[noreturn]] void fail(const char* where, const Parts&... parts) {
+  throw std::invalid_argument(concat("flowmatch: ", where, ": ", parts...));
+}
+
+inline void check_rows(const char* where, const char* name, Index given, Index expected) {
+  if (given != expected) fail(where, "expected ", expected, " rows in ", name, ", got ", given);
+}
+inline void check_columns(const char* where, const char* name, Index given, Index expected) {
+  if (given != expected) fail(where, "expected ", expected, " columns in ", name, ", got ", given);
+}
+template <class Derived>
+void check_shape(const char* where, const char* name, const Eigen::EigenBase<Derived>& m, Index rows, Index columns) {
+  check_rows(where, name, m.rows(), rows);
+  check_columns(where, name, m.cols(), columns);
+}
+inline void check_size(const char* where, const char* name, Index given, Index expected) {
+  if (given != expected) fail(where, "expected ", expected, " entries in ", name, ", got ", given);
+}
+inline void check_at_least(const char* where, const char* name, double given, double least) {
+  if (!(is_finite(given) && given >= least)) fail(where, "expected ", name, " >= ", least, ", got ", given);
+}
+inline void check_positive(const char* where, const char* name, double given) {
+  if (!(is_finite(given) && given > 0)) fail(where, "expected ", name, " > 0, got ", given);
+}
+/// [low, high), the range of a decay or of a probability that may not be 1
+inline void check_below(const char* where, const char* name, double given, double low, double high) {
+  if (!(is_finite(given) && given >= low && given < high))
+    fail(where, "expected ", name, " in [", low, ", ", high, "), got ", given);
+}
+template <class Derived> void check_finite(const char* where, const char* name, const Eigen::DenseBase<Derived>& m) {
+  const auto [row, column] = find_non_finite(m);
+  if (row >= 0)
+    fail(where, "expected finite numbers in ", name, ", got ", m(row, column), " in row ", row, ", column ", column);
+}
+/// Times of the path: every entry in [0, 1].
+template <class Derived> void check_times(const char* where, const Eigen::DenseBase<Derived>& t) {
+  check_finite(where, "t", t);
+  for (Index j = 0; j < t.size(); ++j)
+    if (!(t.derived().coeff(j) >= 0 && t.derived().coeff(j) <= 1))
+      fail(where, "expected t in [0, 1], got ", t.derived().coeff(j), " in column ", j);
+}
+
+}
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// Scalars, matrices and the names by which functions take them. A batch is a matrix with one sample per column
+// (dim x batch, column-major), so that W x + b reads like the formula; times are a row with one entry per sample.
+#pragma once
+
+#include <Eigen/Core>
+#include <concepts>
+#include <type_traits>
+
+#include "flowmatch/version.hpp"
+
+#if EIGEN_WORLD_VERSION == 3 && EIGEN_MAJOR_VERSION < 4
+#error "flowmatch needs Eigen 3.4 or newer"
+#endif
+
+// All names live in an inline namespace that carries the version and Eigen's alignment, for example v0_1_0_align16.
+// Objects compiled with different -march flags disagree about the layout of Eigen's types; with this name such a mix
+// fails to link instead of crashing.
+#define FLOWMATCH_ABI_NAME(major, minor, patch, align) v##major##_##minor##_##patch##_align##align
+#define FLOWMATCH_ABI_EXPAND(major, minor, patch, align) FLOWMATCH_ABI_NAME(major, minor, patch, align)
+#define FLOWMATCH_ABI \
+  FLOWMATCH_ABI_EXPAND(FLOWMATCH_VERSION_MAJOR, FLOWMATCH_VERSION_MINOR, FLOWMATCH_VERSION_PATCH, EIGEN_MAX_ALIGN_BYTES)
+
+namespace flowmatch::inline FLOWMATCH_ABI {
+
+using Index = Eigen::Index;
+
+template <std::floating_point Scalar> using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+template <std::floating_point Scalar> using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+template <std::floating_point Scalar> using RowVector = Eigen::Matrix<Scalar, 1, Eigen::Dynamic>;
+
+/// Read-only arguments. Matrices, blocks and maps pass without a copy, other expressions are evaluated once.
+/// Scalar is not deduced from them (it comes from the net or the output), so that they convert.
+template <std::floating_point Scalar> using MatrixIn = const Eigen::Ref<const std::type_identity_t<Matrix<Scalar>>>&;
+template <std::floating_point Scalar> using VectorIn = const Eigen::Ref<const std::type_identity_t<Vector<Scalar>>>&;
+template <std::floating_point Scalar>
+using RowVectorIn = const Eigen::Ref<const std::type_identity_t<RowVector<Scalar>>>&;
+
+/// Arguments written in place, whose size is the caller's. Where the callee sets the size, it takes a Matrix&.
+template <std::floating_point Scalar> using MatrixRef = Eigen::Ref<std::type_identity_t<Matrix<Scalar>>>;
+template <std::floating_point Scalar> using VectorRef = Eigen::Ref<std::type_identity_t<Vector<Scalar>>>;
+
+}
