@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// A multi-layer perceptron with backpropagation by hand: velocity fields stand on it, and autoencoders, classifiers and
+// regressions use it as it is.
+//
+// With input a_0 = x and layers l = 0 .. L (docs/math.md, eq. 8-10):
+//   plain      z_l = W_l a_l + b_l,                                   a_l+1 = f(z_l)
+//   residual   z_l = W_l a_l + b_l + (z_l-1 if 0 < l < L),            a_l+1 = f(norm_l+1(z_l)), the last without norm
+// and output y = z_L: pre-norm residual blocks h += W f(norm(h)) + b between an input and an output layer.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "flowmatch/core/random.hpp"
+#include "flowmatch/field/kernel.hpp"
+
+namespace flowmatch::inline FLOWMATCH_ABI {
+
+struct MlpOptions {
+  Index in = 0;               ///< rows of the input, >= 1
+  std::vector<Index> hidden;  ///< width of each hidden layer; residual: all equal, the first is the input layer
+  Index out = 0;              ///< rows of the output, >= 1
+  Activation activation = Activation::silu;
+  bool residual = false;     ///< pre-layer-norm residual blocks instead of plain layers
+  bool zero_output = false;  ///< start the output layer at zero, so that the untrained net says 0
+
+  friend bool operator==(const MlpOptions&, const MlpOptions&) = default;
+};
+
+/// A named part of the flat parameter vector, row-major, as PyTorch names and orders it.
+struct ParameterBlock {
+  std::string name;
+  std::vector<Index> shape;
+  Index offset = 0;
+
+  Index size() const {
+    Index n = 1;
+    for (Index s : shape) n *= s;
+    return n;
+  }
+};
+
+/// The net is a value: options and one contiguous parameter vector, in the order layers.0.weight [out, in] (row-major),
+/// layers.0.bias, then for each further layer norms.l.weight, norms.l.bias (residual blocks only), layers.l.weight,
+/// layers.l.bias. It is const while it runs; activations live in a Workspace, one for each thread.
+template <std::floating_point ScalarType = float> class Mlp {
+ public:
+  using Scalar = ScalarType;
+
+  /// What forward leaves for backward, and scratch. Reuse it: it allocates only when a batch is larger than any before.
+  class Workspace {
+    friend class Mlp;
+    struct LayerMemory {
+      Matrix<Scalar> input, slope, normalized;  // a_l; f'(...); norm_l before scale and shift. samples x features
+      Vector<Scalar> inverse_deviation;
+    };
+    std::vector<LayerMemory> layers;
+    Matrix<Scalar> z, dz, da, sums;
+    Index samples = 0;
+  };
+
+  /// Weights and biases uniform in +-1 / sqrt(in), as PyTorch's Linear; norms start as identity.
+  /// Throws std::invalid_argument for a width below 1, or residual blocks of unequal width.
+  Mlp(MlpOptions options, Rng& rng) : options_(std::move(options)) {
+    check_options();
+    parameters_ = Vector<Scalar>::Zero(lay_out());
+    initialise(rng);
+  }
+
+  const MlpOptions& options() const { return options_; }
+  Index in() const { return options_.in; }
+  Index out() const { return options_.out; }
+
+  /// All weights, as a view: write through it, but its size is the net's. parameter_blocks() tells what lies where.
+  Eigen::Map<Vector<Scalar>> parameters() { return {parameters_.data(), parameters_.size()}; }
+  Eigen::Map<const Vector<Scalar>> parameters() const { return {parameters_.data(), parameters_.size()}; }
+  /// Throws std::invalid_argument if the size differs or an entry is not finite; the net then stays as it was.
+  void set_parameters(VectorIn<Scalar> values) {
+    detail::check_size("set_parameters", "values", values.size(), parameters_.size());
+    detail::check_finite("set_parameters", "values", values);
+    parameters_ = values;
+  }
+  const std::vector<ParameterBlock>& parameter_blocks() const { return blocks_; }
+
+  /// y = net(x) for one tile: x in() x n, y out() x n, any n; loss and sampler come with tile_columns at a time.
+  void forward(MatrixIn<Scalar> x, MatrixRef<Scalar> y, Workspace& workspace) const {
+    detail::check_rows("Mlp::forward", "x", x.rows(), in());
+    detail::check_shape("Mlp::forward", "y", y, out(), x.cols());
+    input_tile(x.cols(), workspace) = x.transpose();
+    y = forward_tile(workspace).transpose();
+  }
+
+  /// gradient += (dy / dparameters)' dy for the tile that forward saw last.
+  void backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient) const {
+    check_backward(dy, workspace, gradient);
+    backward_tile(dy, workspace, gradient);
+  }
+  /// Also dx = (dy / dx)' dy, in() x n.
+  void backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient, Matrix<Scalar>& dx) const {
+    check_backward(dy, workspace, gradient);
+    backward_tile(dy, workspace, gradient);
+    dx = input_gradient_tile(workspace).transpose();
+  }
+
+  // ---- the same on tiles (samples x features), for nets that prepare their own input ----
+
+  /// The samples x in() block of the workspace that forward_tile reads.
+  auto input_tile(Index samples, Workspace& w) const {
+    reserve(samples, w);
+    return w.layers[0].input.topRows(samples);
+  }
+
+  /// The output as a samples x out() block of the workspace.
+  auto forward_tile(Workspace& w) const {
+    const Index n = w.samples;
+    for (Index l = 0; l <= last(); ++l) {
+      auto& memory = w.layers[std::size_t(l)];
+      auto a = memory.input.topRows(n);
+      if (l > 0) {
+        const auto z = w.z.topLeftCorner(n, width(l));  // z_l-1
+        auto slope = memory.slope.topRows(n);
+        if (has_norm(l)) {
+          detail::normalize<Scalar>(norm(parameters_.data(), l), z, memory.normalized.topRows(n),
+                                    memory.inverse_deviation.head(n), a);
+          detail::activate<Scalar>(options_.activation, a, a, slope);
+        } else {
+          detail::activate<Scalar>(options_.activation, z, a, slope);
+        }
+      }
+      auto z = w.z.topLeftCorner(n, width(l + 1));
+      if (has_norm(l))
+        detail::add_product<Scalar>(layer(parameters_.data(), l), a, z);
+      else
+        detail::product<Scalar>(layer(parameters_.data(), l), a, z);
+    }
+    return w.z.topLeftCorner(n, out());
+  }
+
+  /// gradient += what the output gradient dy (out() x samples) says. input_gradient_tile gives the input's part.
+  void backward_tile(MatrixIn<Scalar> dy, Workspace& w, VectorRef<Scalar> gradient) const {
+    const Index n = w.samples;
+    w.dz.topLeftCorner(n, out()) = dy.transpose();
+    for (Index l = last(); l >= 0; --l) {
+      auto& memory = w.layers[std::size_t(l)];
+      auto dz = w.dz.topLeftCorner(n, width(l + 1));
+      detail::gradient_product<Scalar>(memory.input.topRows(n), dz, layer(gradient.data(), l));
+      auto da = w.da.topLeftCorner(n, width(l));
+      detail::back_product<Scalar>(layer(parameters_.data(), l), dz, da);
+      if (l == 0) break;
+      da.array() *= memory.slope.topRows(n).array();
+      if (has_norm(l))  // the trunk's dz stays and the branch is added
+        detail::normalize_back<Scalar>(norm(parameters_.data(), l), memory.normalized.topRows(n),
+                                       memory.inverse_deviation.head(n), da, w.sums.topRows(n),
+                                       norm(gradient.data(), l), dz);
+      else
+        w.dz.topLeftCorner(n, width(l)) = da;
+    }
+  }
+
+  /// After backward_tile: the gradient with respect to the input, samples x in().
+  auto input_gradient_tile(Workspace& w) const { return w.da.topLeftCorner(w.samples, in()); }
+
+ private:
+  Index last() const { return Index(options_.hidden.size()); }  // the output layer's number L
+  bool has_norm(Index l) const { return options_.residual && l > 0 && l < last(); }
+  Index width(Index l) const {  // features of a_l; width(L + 1) is the output's
+    return l == 0 ? options_.in : l > last() ? options_.out : options_.hidden[std::size_t(l - 1)];
+  }
+
+  // Views into a flat vector of the net's layout: S is Scalar for a gradient, const Scalar for the parameters.
+  template <class S> detail::Layer<S> layer(S* flat, Index l) const {
+    S* weight = flat + weights_[std::size_t(l)];
+    const Index in = width(l), out = width(l + 1);
+    return {{weight, in, out}, {weight + in * out, out}};
+  }
+  template <class S> detail::Norm<S> norm(S* flat, Index l) const {
+    const Index n = width(l);
+    S* scale = flat + weights_[std::size_t(l)] - 2 * n;
+    return {{scale, n}, {scale + n, n}};
+  }
+
+  void check_options() const {
+    detail::check_at_least("Mlp", "options.in", double(in()), 1);
+    detail::check_at_least("Mlp", "options.out", double(out()), 1);
+    for (Index h : options_.hidden) {
+      detail::check_at_least("Mlp", "every width in options.hidden", double(h), 1);
+      if (options_.residual && h != options_.hidden[0])
+        detail::fail("Mlp", "expected equal widths in options.hidden for a residual net, got ", options_.hidden[0],
+                     " and ", h);
+    }
+    if (options_.residual && options_.hidden.empty())
+      detail::fail("Mlp", "expected at least one width in options.hidden for a residual net, got none");
+  }
+
+  Index lay_out() {
+    Index offset = 0;
+    const auto add = [&](std::string block, std::vector<Index> shape) {
+      blocks_.push_back({std::move(block), std::move(shape), offset});
+      offset += blocks_.back().size();
+    };
+    for (Index l = 0; l <= last(); ++l) {
+      const std::string number = std::to_string(l);
+      if (has_norm(l)) {
+        add("norms." + number + ".weight", {width(l)});
+        add("norms." + number + ".bias", {width(l)});
+      }
+      weights_.push_back(offset);
+      add("layers." + number + ".weight", {width(l + 1), width(l)});
+      add("layers." + number + ".bias", {width(l + 1)});
+    }
+    return offset;
+  }
+
+  void initialise(Rng& rng) {
+    for (Index l = 0; l <= last(); ++l) {
+      if (has_norm(l)) norm(parameters_.data(), l).scale.setOnes();
+      if (l == last() && options_.zero_output) break;
+      const Index count = (width(l) + 1) * width(l + 1);  // weight and bias
+      const Scalar bound = 1 / std::sqrt(Scalar(width(l)));
+      auto values = parameters_.segment(weights_[std::size_t(l)], count);
+      fill_uniform(rng, std::span<Scalar>(values.data(), std::size_t(count)));
+      values.array() = (2 * values.array() - 1) * bound;
+    }
+  }
+
+  void reserve(Index samples, Workspace& w) const {
+    if (w.layers.size() != weights_.size() || w.z.rows() < samples) {
+      const Index rows = std::max(samples, w.z.rows());
+      Index widest = 0;
+      w.layers.resize(weights_.size());
+      for (Index l = 0; l <= last(); ++l) {
+        auto& memory = w.layers[std::size_t(l)];
+        memory.input.resize(rows, width(l));
+        if (l > 0) memory.slope.resize(rows, width(l));
+        if (has_norm(l)) {
+          memory.normalized.resize(rows, width(l));
+          memory.inverse_deviation.resize(rows);
+        }
+        widest = std::max({widest, width(l), width(l + 1)});
+      }
+      w.z.resize(rows, widest);
+      w.dz.resize(rows, widest);
+      w.da.resize(rows, widest);
+      w.sums.resize(rows, 2);
+    }
+    w.samples = samples;
+  }
+
+  void check_backward(MatrixIn<Scalar> dy, const Workspace& w, VectorIn<Scalar> gradient) const {
+    if (w.layers.size() != weights_.size()) detail::fail("Mlp::backward", "expected a call of forward before");
+    detail::check_shape("Mlp::backward", "dy", dy, out(), w.samples);
+    detail::check_size("Mlp::backward", "gradient", gradient.size(), parameters_.size());
+  }
+
+  MlpOptions options_;
+  std::vector<ParameterBlock> blocks_;
+  std::vector<Index> weights_;  // offset of each layer's weight; its bias follows, its norm stands before it
+  Vector<Scalar> parameters_;
+};
+
+}
