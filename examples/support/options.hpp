@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// The command line that all examples share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <system_error>
+
+namespace support {
+
+struct Options {
+  int steps = 5000;
+  std::uint64_t seed = 42;
+  int threads = 1;
+  std::filesystem::path out = "out";
+};
+
+/// A whole number from low to high, for CLI::Option::check.
+inline CLI::Validator whole(long long low, long long high) {
+  const std::string range = std::to_string(low) + " to " + std::to_string(high);
+  const auto check = [=](const std::string& text) -> std::string {
+    char* end = nullptr;
+    errno = 0;
+    const long long value = std::strtoll(text.c_str(), &end, 10);
+    const bool number = !text.empty() && *end == '\0' && errno == 0;
+    return number && value >= low && value <= high ? "" : "expected a whole number from " + range + ", got " + text;
+  };
+  return CLI::Validator(check, "");
+}
+
+/// Reads the common options; `own` may add those of one example to the CLI::App. Creates the folder `out`. Leaves the
+/// program with code 0 after --help, and with another code and a message if something is wrong.
+inline Options parse(int argc, const char* const* argv, const std::string& description, Options options = {},
+                     const std::function<void(CLI::App&)>& own = {}) {
+  constexpr int most = 1'000'000'000;
+  CLI::App app(description);
+  app.add_option("--steps", options.steps, "training steps")->check(whole(1, most))->capture_default_str();
+  app.add_option("--seed", options.seed, "seed of all random numbers")->capture_default_str();
+  app.add_option("--threads", options.threads, "threads for training and sampling (1: this version computes on one)")
+      ->check(whole(1, 1024))
+      ->capture_default_str();
+  std::string out = options.out.string();
+  app.add_option("--out", out, "folder for pictures and models, made if missing")->capture_default_str();
+  if (own) own(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error));
+  }
+  options.out = out;
+  std::error_code error;
+  std::filesystem::create_directories(options.out, error);
+  if (error || !std::filesystem::is_directory(options.out)) {
+    std::cerr << "--out: cannot make the folder " << out << (error ? ": " + error.message() : "") << '\n';
+    std::exit(EXIT_FAILURE);
+  }
+  return options;
+}
+
+}
