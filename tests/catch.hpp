@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// One include for Catch2 v2 (Debian 12) and v3 (Debian 13). Use matchers, not Approx: their names agree in both.
+#pragma once
+
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+#else
+#include <catch2/catch.hpp>
+#endif

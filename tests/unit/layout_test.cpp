@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// Rules about the repository itself: the one-way street of the include lines, and one version everywhere.
+#include <filesystem>
+#include <flowmatch/version.hpp>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+
+namespace {
+
+using Names = std::set<std::string>;
+
+/// What a folder of include/flowmatch may include, beside itself. The street runs
+/// core <- path, coupling, ode, data <- metric, field <- train, sample <- io, mpi.
+const std::map<std::string, Names> street = {
+    {"core", {}},
+    {"path", {"core"}},
+    {"coupling", {"core"}},
+    {"ode", {"core"}},
+    {"data", {"core"}},
+    {"metric", {"core", "path", "ode", "data", "coupling/assignment.hpp"}},
+    {"field", {"core", "path", "ode", "data"}},
+    {"train", {"core", "path", "coupling", "ode", "data", "field"}},
+    {"sample", {"core", "path", "coupling", "ode", "data", "field"}},
+    {"io", {"core", "path", "coupling", "ode", "data", "field", "train", "sample"}},
+    {"mpi.hpp", {"core", "path", "coupling", "ode", "data", "field", "train", "sample"}},
+    {"version.hpp", {}},
+    {"flowmatch.hpp",
+     {"core", "path", "coupling", "ode", "data", "metric", "field", "train", "sample", "io", "version.hpp"}},
+};
+/// Exceptions for single headers: stricter than their folder, or the ground that all stand on.
+const std::map<std::string, Names> exceptions = {
+    {"core/types.hpp", {"version.hpp"}},
+    {"io/npy.hpp", {"core"}},
+    {"io/csv.hpp", {"core"}},
+};
+
+std::string room(const std::string& header) { return header.substr(0, header.find('/')); }
+
+/// The flowmatch headers that a text includes, as "core/types.hpp".
+std::vector<std::string> included_headers(const std::string& text) {
+  static const std::regex line(R"re((^|\n)[ \t]*#[ \t]*include[ \t]*["<]flowmatch/([^">]+)[">])re");
+  std::vector<std::string> found;
+  for (std::sregex_iterator i(text.begin(), text.end(), line), end; i != end; ++i) found.push_back((*i)[2]);
+  return found;
+}
+
+bool allowed(const std::string& header, const std::string& included) {
+  const auto exception = exceptions.find(header);
+  const auto rule = street.find(room(header));
+  if (rule == street.end()) return false;  // a new folder needs its place in the street
+  if (header.find('/') != std::string::npos && room(header) == room(included)) return true;
+  const Names& names = exception != exceptions.end() ? exception->second : rule->second;
+  return names.count(included) > 0 || names.count(room(included)) > 0;
+}
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE(file);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+const std::filesystem::path root = FLOWMATCH_SOURCE_DIR;
+
+}
+
+TEST_CASE("headers include each other along the one-way street only") {
+  const auto folder = root / "include" / "flowmatch";
+  int lines = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() != ".hpp") continue;
+    const std::string header = std::filesystem::relative(entry.path(), folder).generic_string();
+    const std::string text = read(entry.path());
+    CAPTURE(header);
+    CHECK(street.count(room(header)) == 1);
+    // Quotes that do not start with flowmatch/ would slip through the rule.
+    CHECK_FALSE(std::regex_search(text, std::regex("#[ \t]*include[ \t]*\"(?!flowmatch/)")));
+    for (const std::string& included : included_headers(text)) {
+      CAPTURE(included);
+      CHECK(allowed(header, included));
+      ++lines;
+    }
+  }
+  CHECK(lines > 0);
+}
+
+TEST_CASE("the rule of the one-way street can be broken") {
+  CHECK(included_headers(
+            "#include <flowmatch/core/types.hpp>\n  # include \"flowmatch/io/npy.hpp\"\n// #include <a>\n") ==
+        std::vector<std::string>{"core/types.hpp", "io/npy.hpp"});
+  CHECK(allowed("train/loss.hpp", "field/mlp.hpp"));
+  CHECK(allowed("metric/wasserstein.hpp", "coupling/assignment.hpp"));
+  CHECK_FALSE(allowed("metric/wasserstein.hpp", "coupling/coupling.hpp"));
+  CHECK_FALSE(allowed("ode/stepper.hpp", "field/mlp.hpp"));
+  CHECK_FALSE(allowed("path/path.hpp", "ode/stepper.hpp"));
+  CHECK_FALSE(allowed("train/trainer.hpp", "io/checkpoint.hpp"));
+  CHECK_FALSE(allowed("train/loss.hpp", "sample/sample.hpp"));
+  CHECK_FALSE(allowed("io/npy.hpp", "field/mlp.hpp"));
+  CHECK_FALSE(allowed("io/safetensors.hpp", "mpi.hpp"));
+  CHECK_FALSE(allowed("core/random.hpp", "version.hpp"));
+  CHECK_FALSE(allowed("new_folder/x.hpp", "core/types.hpp"));
+  CHECK_FALSE(allowed("field/mlp.hpp", "flowmatch.hpp"));
+}
+
+TEST_CASE("the umbrella includes every header but mpi.hpp") {
+  const auto folder = root / "include" / "flowmatch";
+  std::set<std::string> reached, todo = {"flowmatch.hpp"};
+  while (!todo.empty()) {
+    const std::string header = *todo.begin();
+    todo.erase(todo.begin());
+    if (!reached.insert(header).second) continue;
+    for (const std::string& included : included_headers(read(folder / header))) todo.insert(included);
+  }
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() != ".hpp" || entry.path().filename() == "mpi.hpp") continue;
+    const std::string header = std::filesystem::relative(entry.path(), folder).generic_string();
+    CAPTURE(header);
+    CHECK(reached.count(header) == 1);
+  }
+}
+
+TEST_CASE("version.hpp is the newest version of the changelog") {
+  const std::string version = std::to_string(FLOWMATCH_VERSION_MAJOR) + "." + std::to_string(FLOWMATCH_VERSION_MINOR) +
+                              "." + std::to_string(FLOWMATCH_VERSION_PATCH);
+  const std::string changelog = read(root / "docs" / "changelog.md");
+  std::smatch heading;
+  REQUIRE(std::regex_search(changelog, heading, std::regex(R"((^|\n)##[ \t]+\[?(\d+\.\d+\.\d+))")));
+  CHECK(heading[2] == version);
+}
+
+TEST_CASE("examples/minimal.cpp is the program that the README shows") {
+  const std::string readme = read(root / "README.md"), program = read(root / "examples" / "minimal.cpp");
+  const std::string start = "#include <flowmatch/flowmatch.hpp>\n";
+  const auto begin = readme.find("```cpp\n" + start);
+  REQUIRE(begin != std::string::npos);
+  const auto end = readme.find("```", begin + 7);
+  REQUIRE(end != std::string::npos);
+  const auto code = program.find(start);
+  REQUIRE(code != std::string::npos);  // above it stand the licence and the description only
+  CHECK(readme.substr(begin + 7, end - begin - 7) == program.substr(code));
+}
