@@ -9,17 +9,15 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "support/axes.hpp"
 #include "support/file.hpp"
 #include "support/svg.hpp"
 
 namespace support {
-
-using Points = Eigen::Ref<const Eigen::MatrixXf>;
 
 /// nx x ny points spread over the middle of the cells of a grid.
 inline Eigen::MatrixXf grid(Range x, Range y, int nx, int ny) {
@@ -31,33 +29,34 @@ inline Eigen::MatrixXf grid(Range x, Range y, int nx, int ny) {
   return points;
 }
 
-/// From data units to pixels of a panel.
-struct Frame {
-  Range x, y;
-  bool log;
-  double width, height;
-
-  std::array<double, 2> place(double px, double py) const {
-    const double v = log ? std::log(py / y[0]) / std::log(y[1] / y[0]) : (py - y[0]) / (y[1] - y[0]);
-    return {width * (px - x[0]) / (x[1] - x[0]), height * (1 - v)};
-  }
-  bool shows(double px, double py) const { return px >= 0 && px <= width && py >= 0 && py <= height; }
-};
-
 class Panel {
  public:
-  Panel& title(std::string text) { return title_ = std::move(text), *this; }
-  /// Shows these ranges; otherwise all marks decide.
-  Panel& range(Range x, Range y) { return fixed_ = true, x_ = x, y_ = y, *this; }
+  Panel& title(const std::string& text) {
+    axes_.title = text;
+    return *this;
+  }
+  /// Shows these ranges (one of them widened where both axes keep one scale); otherwise all marks decide.
+  Panel& range(Range x, Range y) {
+    axes_.fixed = true;
+    axes_.x = x;
+    axes_.y = y;
+    return *this;
+  }
   /// Ticks, names of the axes, and each axis at a scale of its own.
-  Panel& axes(std::string x, std::string y) {
-    return axes_ = true, x_name_ = std::move(x), y_name_ = std::move(y), *this;
+  Panel& axes(const std::string& x, const std::string& y) {
+    axes_.shown = true;
+    axes_.x_name = x;
+    axes_.y_name = y;
+    return *this;
   }
   /// Logarithmic y; leaves out what is not positive.
-  Panel& log_y() { return log_ = true, *this; }
+  Panel& log_y() {
+    axes_.log = true;
+    return *this;
+  }
 
   Panel& scatter(const Points& points, const Ink& ink = {}) {
-    include(points);
+    axes_.include(points);
     return add(ink, true, [=, p = Eigen::MatrixXf(points)](const Frame& frame) {
       // A path of length zero with round ends is a dot in half the characters of a circle.
       std::string s = "<g stroke-linecap=\"round\"" + svg::stroke(ink, 2 * ink.size) + ">\n";
@@ -71,7 +70,7 @@ class Panel {
   /// Arrows from each start along its direction, times scale in data units; by default the longest arrow is as long as
   /// the starts are apart.
   Panel& arrows(const Points& starts, const Points& directions, const Ink& ink = {.size = 1}, double scale = 0) {
-    include(starts);
+    axes_.include(starts);
     if (scale <= 0 && starts.cols() > 1) {
       const Eigen::Vector2f extent = starts.rowwise().maxCoeff() - starts.rowwise().minCoeff();
       const double apart = std::sqrt(double(extent.prod()) / double(starts.cols()));
@@ -112,7 +111,7 @@ class Panel {
   Panel& heatmap(const Points& values, Range x, Range y, const Ink& ink = {}) {
     Eigen::MatrixXf corners(2, 2);
     corners << float(x[0]), float(x[1]), float(y[0]), float(y[1]);
-    include(corners);
+    axes_.include(corners);
     return add(ink, true, [=, v = Eigen::MatrixXf(values)](const Frame& frame) {
       constexpr int levels = 24;
       std::array<std::string, levels + 1> cells;
@@ -149,19 +148,15 @@ class Panel {
  private:
   friend class Figure;
   using Mark = std::function<std::string(const Frame&)>;
-  struct Entry {
-    Ink ink;
-    bool dot;
-  };
 
   Panel& add(const Ink& ink, bool dot, Mark mark) {
     marks_.push_back(std::move(mark));
-    if (!ink.label.empty()) legend_.push_back({ink, dot});
+    if (!ink.label.empty()) axes_.entries.push_back({ink, dot});
     return *this;
   }
 
   Panel& lines(std::vector<Eigen::MatrixXf> all, const Ink& ink) {
-    for (const Eigen::MatrixXf& points : all) include(points);
+    for (const Eigen::MatrixXf& points : all) axes_.include(points);
     return add(ink, false, [ink, all = std::move(all)](const Frame& frame) {
       std::string s = "<g stroke-linejoin=\"round\" stroke-linecap=\"round\"" + svg::stroke(ink, ink.size) + ">\n";
       for (const Eigen::MatrixXf& p : all) {
@@ -180,101 +175,17 @@ class Panel {
     });
   }
 
-  void include(const Points& points) {
-    if (points.rows() != 2) throw std::invalid_argument("figure: expected points with 2 rows");
-    for (Eigen::Index j = 0; !fixed_ && j < points.cols(); ++j) {
-      const double x = double(points(0, j)), y = double(points(1, j));
-      if (!(std::abs(x) < 1e30 && std::abs(y) < 1e30)) continue;
-      x_ = {std::min(x_[0], x), std::max(x_[1], x)};
-      y_ = {std::min(y_[0], y), std::max(y_[1], y)};
-      if (y > 0) positive_ = std::min(positive_, y);
-    }
-  }
-
-  Frame frame(double width, double height) const {
-    Frame f{x_, y_, log_, width, height};
-    if (!fixed_ && log_) f.y[0] = positive_;
-    if (!(f.x[0] <= f.x[1])) f.x = {0, 1};
-    if (!(f.y[0] <= f.y[1])) f.y = {log_ ? 0.1 : 0.0, 1};
-    const double pad_x = fixed_ ? 0 : axes_ ? 0.02 : 0.05;
-    const auto widen = [](Range& r, double part) {
-      const double by = r[1] > r[0] ? part * (r[1] - r[0]) : 0.5;
-      r = {r[0] - by, r[1] + by};
-    };
-    widen(f.x, pad_x);
-    if (log_) {
-      const double by = fixed_ ? 1 : std::max(1.05, std::pow(f.y[1] / f.y[0], 0.05));
-      f.y = {f.y[0] / by, f.y[1] * by};
-    } else {
-      widen(f.y, fixed_ ? 0 : 0.05);
-    }
-    if (!axes_ && !log_) {  // one scale: widen the range that is short for the shape of the panel
-      const double unit = std::max((f.x[1] - f.x[0]) / width, (f.y[1] - f.y[0]) / height);
-      widen(f.x, 0.5 * (unit * width / (f.x[1] - f.x[0]) - 1));
-      widen(f.y, 0.5 * (unit * height / (f.y[1] - f.y[0]) - 1));
-    }
-    return f;
-  }
-
   /// The panel with the upper left corner of its frame at (left, top).
   std::string render(double left, double top, double width, double height) const {
-    const Frame f = frame(width, height);
-    const std::string size = svg::attribute("width", width) + svg::attribute("height", height);
-    std::string s = "<g transform=\"translate(" + svg::pair(left, top) + ")\">\n";
-    if (!title_.empty()) s += svg::text(axes_ ? 0 : width / 2, -9, title_, axes_ ? "start" : "middle", 14);
-    if (axes_) {
-      std::string lines;
-      for (const double v : svg::ticks(f.x, false)) {
-        const double x = f.place(v, f.y[0])[0];
-        lines += "M" + svg::pair(x, 0) + "v" + svg::number(height);
-        s += svg::text(x, height + 16, svg::label(v), "middle", 11);
-      }
-      for (const double v : svg::ticks(f.y, log_)) {
-        const double y = f.place(f.x[0], v)[1];
-        lines += "M" + svg::pair(0, y) + "h" + svg::number(width);
-        s += svg::text(-7, y + 4, svg::label(v), "end", 11);
-      }
-      s += "<path stroke=\"#ebebeb\" d=\"" + lines + "\"/>\n";
-      s += svg::text(width / 2, height + 34, x_name_, "middle", 12);
-      s += "<g transform=\"translate(-48 " + svg::number(height / 2) + ") rotate(-90)\">" +
-           svg::text(0, 0, y_name_, "middle", 12) + "</g>\n";
-    }
-    s += "<svg" + size + " overflow=\"hidden\">\n";
-    for (const Mark& mark : marks_) s += mark(f);
-    s += "</svg>\n";
-    if (axes_)
-      s += "<path fill=\"none\" stroke=\"#444\" d=\"M0 0v" + svg::number(height) + "h" + svg::number(width) + "\"/>\n";
-    else
-      s += "<rect" + size + " fill=\"none\" stroke=\"#d5d5d5\"/>\n";
-    return s + legend(width) + "</g>\n";
+    const Frame frame = axes_.frame(width, height);
+    std::string s = "<g transform=\"translate(" + svg::pair(left, top) + ")\">\n" + axes_.below(frame) + "<svg" +
+                    svg::attribute("width", width) + svg::attribute("height", height) + " overflow=\"hidden\">\n";
+    for (const Mark& mark : marks_) s += mark(frame);
+    return s + "</svg>\n" + axes_.above(frame) + "</g>\n";
   }
 
-  /// In the upper right corner, on a white ground.
-  std::string legend(double width) const {
-    std::size_t longest = 0;
-    for (const Entry& e : legend_) longest = std::max(longest, e.ink.label.size());
-    const double wide = 34 + 6.6 * double(longest), left = width - wide - 7;
-    if (legend_.empty()) return "";
-    std::string s = "<rect" + svg::attribute("x", left) + svg::attribute("y", 7) + svg::attribute("width", wide) +
-                    svg::attribute("height", 8 + 18 * double(legend_.size())) +
-                    " rx=\"3\" fill=\"#fff\" fill-opacity=\"0.85\"/>\n";
-    double y = 20;
-    for (const Entry& e : legend_) {
-      const Ink solid{e.ink.colour, e.ink.size, std::max(e.ink.opacity, 0.8)};
-      s += "<path stroke-linecap=\"round\"" + svg::stroke(solid, e.dot ? 7 : std::max(2.0, e.ink.size)) + " d=\"M" +
-           (e.dot ? svg::pair(left + 15, y) + "h0" : svg::pair(left + 7, y) + "h16") + "\"/>\n" +
-           svg::text(left + 29, y + 4, e.ink.label, "start", 12);
-      y += 18;
-    }
-    return s;
-  }
-
-  std::string title_, x_name_, y_name_;
-  bool fixed_ = false, axes_ = false, log_ = false;
-  Range x_ = {1e300, -1e300}, y_ = {1e300, -1e300};
-  double positive_ = 1e300;
+  Axes axes_;
   std::vector<Mark> marks_;
-  std::vector<Entry> legend_;
 };
 
 class Figure {
@@ -292,14 +203,14 @@ class Figure {
     double right = 0, below = 0;
     for (int column = 0; column < columns_; ++column) {
       bool axes = false;
-      for (int row = 0; row < rows_; ++row) axes |= panels_[std::size_t(row * columns_ + column)].axes_;
+      for (int row = 0; row < rows_; ++row) axes |= panels_[std::size_t(row * columns_ + column)].axes_.shown;
       lefts.push_back(right + (axes ? 66 : 10));
       right = lefts.back() + width_ + (axes ? 16 : 10);
     }
     for (int row = 0; row < rows_; ++row) {
       const auto panel = panels_.begin() + row * columns_;
-      const auto axes = [](const Panel& p) { return p.axes_; };
-      const auto title = [](const Panel& p) { return !p.title_.empty(); };
+      const auto axes = [](const Panel& p) { return p.axes_.shown; };
+      const auto title = [](const Panel& p) { return !p.axes_.title.empty(); };
       tops.push_back(below + (std::any_of(panel, panel + columns_, title) ? 30 : 10));
       below = tops.back() + height_ + (std::any_of(panel, panel + columns_, axes) ? 44 : 10);
     }

@@ -34,6 +34,14 @@ inline CLI::Validator whole(long long low, long long high) {
   return CLI::Validator(check, "");
 }
 
+/// A seed: digits alone (the parser itself would take -1 for 2^64 - 1).
+inline std::string check_seed(const std::string& text) {
+  errno = 0;
+  std::strtoull(text.c_str(), nullptr, 10);
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+  return digits && errno == 0 ? "" : "expected a whole number from 0 to 2^64 - 1, got " + text;
+}
+
 /// Reads the common options; `own` may add those of one example to the CLI::App. Creates the folder `out`. Leaves the
 /// program with code 0 after --help, and with another code and a message if something is wrong.
 inline Options parse(int argc, const char* const* argv, const std::string& description, Options options = {},
@@ -41,7 +49,7 @@ inline Options parse(int argc, const char* const* argv, const std::string& descr
   constexpr int most = 1'000'000'000;
   CLI::App app(description);
   app.add_option("--steps", options.steps, "training steps")->check(whole(1, most))->capture_default_str();
-  app.add_option("--seed", options.seed, "seed of all random numbers")->capture_default_str();
+  app.add_option("--seed", options.seed, "seed of all random numbers")->check(check_seed, "")->capture_default_str();
   app.add_option("--threads", options.threads, "threads for training and sampling (1: this version computes on one)")
       ->check(whole(1, 1024))
       ->capture_default_str();

@@ -72,7 +72,7 @@ inline std::vector<double> ticks(Range range, bool log) {
     if (values.size() >= 3) return values;
     values.clear();
   }
-  const double rough = (range[1] - range[0]) / 4, power = std::pow(10, std::floor(std::log10(rough)));
+  const double rough = (range[1] - range[0]) / (log ? 7 : 4), power = std::pow(10, std::floor(std::log10(rough)));
   const double step = power * (rough / power < 1.5 ? 1 : rough / power < 3.5 ? 2 : rough / power < 7.5 ? 5 : 10);
   for (double k = std::ceil(range[0] / step); k * step <= range[1]; ++k) values.push_back(k * step + 0.0);
   return values;
