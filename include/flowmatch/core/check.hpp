@@ -22,14 +22,30 @@ template <std::floating_point Scalar> bool is_finite(const Scalar& x) {
   return (std::bit_cast<Bits>(x) & exponent) != exponent;
 }
 
-/// Position of the first entry of m that is infinite or NaN, column by column; {-1, -1} if there is none.
-template <class Derived> std::array<Index, 2> find_non_finite(const Eigen::DenseBase<Derived>& m) {
-  for (Index j = 0; j < m.cols(); ++j) {
-    bool finite = true;  // no early exit within a column: the loop stays branch-free
-    for (Index i = 0; i < m.rows(); ++i) finite &= is_finite(m.derived().coeffRef(i, j));
-    for (Index i = 0; !finite && i < m.rows(); ++i)
-      if (!is_finite(m.derived().coeffRef(i, j))) return {i, j};
+/// True if the n numbers at x are all finite.
+template <std::floating_point Scalar> bool all_finite(const Scalar* x, Index n) {
+  constexpr Index block = 32;  // a loop of known length and without branches: compilers vectorise it at -O2
+  Index i = 0;
+  for (; i + block <= n; i += block) {
+    int finite = 1;
+    for (Index k = 0; k < block; ++k) finite &= int(is_finite(x[i + k]));
+    if (!finite) return false;
   }
+  for (; i < n; ++i)
+    if (!is_finite(x[i])) return false;
+  return true;
+}
+
+/// Row and column of the first entry of m that is infinite or NaN, column by column; {-1, -1} if there is none.
+/// m is a matrix, map or block in column-major order.
+template <class Derived> std::array<Index, 2> find_non_finite(const Eigen::DenseBase<Derived>& m) {
+  const auto& x = m.derived();
+  if (x.innerStride() == 1 && (x.outerStride() == x.innerSize() || x.outerSize() <= 1) &&
+      all_finite(x.data(), x.size()))
+    return {-1, -1};
+  for (Index j = 0; j < x.cols(); ++j)
+    for (Index i = 0; i < x.rows(); ++i)
+      if (!is_finite(x.coeffRef(i, j))) return {i, j};
   return {-1, -1};
 }
 

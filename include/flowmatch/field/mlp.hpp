@@ -25,6 +25,12 @@ struct MlpOptions {
   bool residual = false;     ///< pre-layer-norm residual blocks instead of plain layers
   bool zero_output = false;  ///< start the output layer at zero, so that the untrained net says 0
 
+  Index last() const { return Index(hidden.size()); }  ///< the number L of the output layer
+  Index width(Index l) const {                         ///< rows of a_l; width(L + 1) is the output's
+    return l == 0 ? in : l > last() ? out : hidden[std::size_t(l - 1)];
+  }
+  bool has_norm(Index l) const { return residual && l > 0 && l < last(); }
+
   friend bool operator==(const MlpOptions&, const MlpOptions&) = default;
 };
 
@@ -40,6 +46,38 @@ struct ParameterBlock {
     return n;
   }
 };
+
+namespace detail {
+
+/// The blocks of a net in their order. Throws std::invalid_argument for options out of range.
+inline std::vector<ParameterBlock> mlp_layout(const MlpOptions& o) {
+  check_at_least("Mlp", "options.in", double(o.in), 1);
+  check_at_least("Mlp", "options.out", double(o.out), 1);
+  for (Index h : o.hidden) {
+    check_at_least("Mlp", "every width in options.hidden", double(h), 1);
+    if (o.residual && h != o.hidden[0])
+      fail("Mlp", "expected equal widths in options.hidden for a residual net, got ", o.hidden[0], " and ", h);
+  }
+  if (o.residual && o.hidden.empty())
+    fail("Mlp", "expected at least one width in options.hidden for a residual net, got none");
+  std::vector<ParameterBlock> blocks;
+  const auto add = [&](std::string block, std::vector<Index> shape) {
+    const Index offset = blocks.empty() ? 0 : blocks.back().offset + blocks.back().size();
+    blocks.push_back({std::move(block), std::move(shape), offset});
+  };
+  for (Index l = 0; l <= o.last(); ++l) {
+    const std::string number = std::to_string(l);
+    if (o.has_norm(l)) {
+      add("norms." + number + ".weight", {o.width(l)});
+      add("norms." + number + ".bias", {o.width(l)});
+    }
+    add("layers." + number + ".weight", {o.width(l + 1), o.width(l)});
+    add("layers." + number + ".bias", {o.width(l + 1)});
+  }
+  return blocks;
+}
+
+}
 
 /// The net is a value: options and one contiguous parameter vector, in the order layers.0.weight [out, in] (row-major),
 /// layers.0.bias, then for each further layer norms.l.weight, norms.l.bias (residual blocks only), layers.l.weight,
@@ -62,9 +100,10 @@ template <std::floating_point ScalarType = float> class Mlp {
 
   /// Weights and biases uniform in +-1 / sqrt(in), as PyTorch's Linear; norms start as identity.
   /// Throws std::invalid_argument for a width below 1, or residual blocks of unequal width.
-  Mlp(MlpOptions options, Rng& rng) : options_(std::move(options)) {
-    check_options();
-    parameters_ = Vector<Scalar>::Zero(lay_out());
+  Mlp(MlpOptions options, Rng& rng) : options_(std::move(options)), blocks_(detail::mlp_layout(options_)) {
+    for (const ParameterBlock& block : blocks_)
+      if (block.shape.size() == 2) weights_.push_back(block.offset);
+    parameters_ = Vector<Scalar>::Zero(blocks_.back().offset + blocks_.back().size());
     initialise(rng);
   }
 
@@ -162,11 +201,9 @@ template <std::floating_point ScalarType = float> class Mlp {
   auto input_gradient_tile(Workspace& w) const { return w.da.topLeftCorner(w.samples, in()); }
 
  private:
-  Index last() const { return Index(options_.hidden.size()); }  // the output layer's number L
-  bool has_norm(Index l) const { return options_.residual && l > 0 && l < last(); }
-  Index width(Index l) const {  // features of a_l; width(L + 1) is the output's
-    return l == 0 ? options_.in : l > last() ? options_.out : options_.hidden[std::size_t(l - 1)];
-  }
+  Index last() const { return options_.last(); }
+  bool has_norm(Index l) const { return options_.has_norm(l); }
+  Index width(Index l) const { return options_.width(l); }
 
   // Views into a flat vector of the net's layout: S is Scalar for a gradient, const Scalar for the parameters.
   template <class S> detail::Layer<S> layer(S* flat, Index l) const {
@@ -178,38 +215,6 @@ template <std::floating_point ScalarType = float> class Mlp {
     const Index n = width(l);
     S* scale = flat + weights_[std::size_t(l)] - 2 * n;
     return {{scale, n}, {scale + n, n}};
-  }
-
-  void check_options() const {
-    detail::check_at_least("Mlp", "options.in", double(in()), 1);
-    detail::check_at_least("Mlp", "options.out", double(out()), 1);
-    for (Index h : options_.hidden) {
-      detail::check_at_least("Mlp", "every width in options.hidden", double(h), 1);
-      if (options_.residual && h != options_.hidden[0])
-        detail::fail("Mlp", "expected equal widths in options.hidden for a residual net, got ", options_.hidden[0],
-                     " and ", h);
-    }
-    if (options_.residual && options_.hidden.empty())
-      detail::fail("Mlp", "expected at least one width in options.hidden for a residual net, got none");
-  }
-
-  Index lay_out() {
-    Index offset = 0;
-    const auto add = [&](std::string block, std::vector<Index> shape) {
-      blocks_.push_back({std::move(block), std::move(shape), offset});
-      offset += blocks_.back().size();
-    };
-    for (Index l = 0; l <= last(); ++l) {
-      const std::string number = std::to_string(l);
-      if (has_norm(l)) {
-        add("norms." + number + ".weight", {width(l)});
-        add("norms." + number + ".bias", {width(l)});
-      }
-      weights_.push_back(offset);
-      add("layers." + number + ".weight", {width(l + 1), width(l)});
-      add("layers." + number + ".bias", {width(l + 1)});
-    }
-    return offset;
   }
 
   void initialise(Rng& rng) {

@@ -29,6 +29,22 @@ template <std::floating_point Scalar> struct InputGradient {
   Matrix<Scalar> c;
 };
 
+namespace detail {
+
+inline MlpOptions mlp_options(const VelocityMlpOptions& o) {
+  check_at_least("VelocityMlp", "options.dim", double(o.dim), 1);
+  check_at_least("VelocityMlp", "options.condition_dim", double(o.condition_dim), 0);
+  check_at_least("VelocityMlp", "options.time_frequencies", double(o.time_frequencies), 0);
+  return {.in = o.dim + 1 + 2 * o.time_frequencies + o.condition_dim,
+          .hidden = o.hidden,
+          .out = o.dim,
+          .activation = o.activation,
+          .residual = o.residual,
+          .zero_output = o.zero_output};
+}
+
+}
+
 /// Meets TrainableField and VelocityField. A value: copy it for a snapshot; many threads may run one const net.
 template <std::floating_point ScalarType = float> class VelocityMlp {
  public:
@@ -36,7 +52,8 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
   using Workspace = typename Mlp<Scalar>::Workspace;
 
   /// Throws std::invalid_argument if dim or a width is below 1, a number negative, or residual widths differ.
-  VelocityMlp(VelocityMlpOptions options, Rng& rng) : options_(std::move(options)), mlp_(mlp_options(options_), rng) {}
+  VelocityMlp(VelocityMlpOptions options, Rng& rng)
+      : options_(std::move(options)), mlp_(detail::mlp_options(options_), rng) {}
 
   const VelocityMlpOptions& options() const { return options_; }
   Index dim() const { return options_.dim; }
@@ -106,18 +123,6 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
   }
 
  private:
-  static MlpOptions mlp_options(const VelocityMlpOptions& o) {
-    detail::check_at_least("VelocityMlp", "options.dim", double(o.dim), 1);
-    detail::check_at_least("VelocityMlp", "options.condition_dim", double(o.condition_dim), 0);
-    detail::check_at_least("VelocityMlp", "options.time_frequencies", double(o.time_frequencies), 0);
-    return {.in = o.dim + 1 + 2 * o.time_frequencies + o.condition_dim,
-            .hidden = o.hidden,
-            .out = o.dim,
-            .activation = o.activation,
-            .residual = o.residual,
-            .zero_output = o.zero_output};
-  }
-
   VelocityMlpOptions options_;
   Mlp<Scalar> mlp_;
 };

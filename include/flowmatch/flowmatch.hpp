@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// flowmatch: learn a distribution by flow matching and generate from it. This header is the whole library.
+#pragma once
+
+// The route of training: data -> path -> field -> loss -> optimiser.
+#include "flowmatch/data/draw.hpp"
+#include "flowmatch/data/toy.hpp"
+#include "flowmatch/field/velocity_mlp.hpp"
+#include "flowmatch/path/path.hpp"
+#include "flowmatch/train/adam.hpp"
+#include "flowmatch/train/ema.hpp"
+#include "flowmatch/train/learning_rate.hpp"
+#include "flowmatch/train/loss.hpp"
+// The route of generation: noise -> ode, through the field -> samples.
+#include "flowmatch/ode/integrate.hpp"
+#include "flowmatch/sample/sample.hpp"
+// Files, and how good the samples are.
+#include "flowmatch/io/checkpoint.hpp"
+#include "flowmatch/io/npy.hpp"
+#include "flowmatch/metric/energy.hpp"
+#include "flowmatch/metric/wasserstein.hpp"

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// The optimisers: Adam, AdamW and SGD with momentum, each one pass over the flat parameter vector.
+#pragma once
+
+#include <cmath>
+
+#include "flowmatch/core/check.hpp"
+
+namespace flowmatch::inline FLOWMATCH_ABI {
+
+/// Anything with step(parameters, gradient) and options.learning_rate, which may change between steps.
+template <class O, class Scalar>
+concept Optimizer = requires(O& optimizer, VectorRef<Scalar> parameters, const Vector<Scalar>& gradient) {
+  optimizer.step(parameters, gradient);
+  { optimizer.options.learning_rate } -> std::same_as<double&>;
+};
+
+struct AdamOptions {
+  double learning_rate = 1e-3;  ///< >= 0
+  double beta1 = 0.9;           ///< decay of the mean of the gradient, in [0, 1)
+  double beta2 = 0.999;         ///< decay of the mean of its square, in [0, 1)
+  double epsilon = 1e-8;        ///< > 0, added to the root
+};
+
+struct AdamWOptions {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 1e-2;  ///< >= 0, decoupled: parameters shrink by learning_rate weight_decay a step
+};
+
+struct SgdOptions {
+  double learning_rate = 1e-2;  ///< >= 0
+  double momentum = 0;          ///< in [0, 1)
+};
+
+namespace detail {
+
+template <class Scalar>
+void check_step(const char* where, VectorIn<Scalar> parameters, VectorIn<Scalar> gradient, Index expected,
+                double learning_rate) {
+  check_size(where, "parameters", parameters.size(), expected);
+  check_size(where, "gradient", gradient.size(), expected);
+  check_finite(where, "gradient", gradient);
+  check_at_least(where, "options.learning_rate", learning_rate, 0);
+}
+
+/// The means that Adam and AdamW keep, and their common step (eq. 11 in docs/math.md):
+///   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+///   p = (1 - shrink) p - rate m / (1 - beta1^k) / (sqrt(v / (1 - beta2^k)) + epsilon)   in the k-th step
+template <std::floating_point Scalar> struct AdamState {
+  Vector<Scalar> m, v;
+  Index steps = 0;
+
+  template <class Options>
+  AdamState(const char* where, Index size, const Options& o) : m(Vector<Scalar>::Zero(size)), v(m) {
+    check_at_least(where, "options.learning_rate", o.learning_rate, 0);
+    check_below(where, "options.beta1", o.beta1, 0, 1);
+    check_below(where, "options.beta2", o.beta2, 0, 1);
+    check_positive(where, "options.epsilon", o.epsilon);
+  }
+
+  template <class Options>
+  void step(const char* where, VectorRef<Scalar> parameters, VectorIn<Scalar> gradient, const Options& o,
+            double shrink) {
+    check_step<Scalar>(where, parameters, gradient, m.size(), o.learning_rate);
+    ++steps;
+    const Scalar rate = Scalar(o.learning_rate / (1 - std::pow(o.beta1, double(steps))));
+    const Scalar root_correction = Scalar(1 / std::sqrt(1 - std::pow(o.beta2, double(steps))));
+    const Scalar beta1 = Scalar(o.beta1), beta2 = Scalar(o.beta2), epsilon = Scalar(o.epsilon);
+    const Scalar keep = Scalar(1 - shrink);
+    constexpr Index block = 256;  // so that the four vectors are read and written once
+    for (Index i = 0; i < m.size(); i += block) {
+      const Index n = std::min(block, m.size() - i);
+      auto p = parameters.segment(i, n).array();
+      auto mean = m.segment(i, n).array(), square = v.segment(i, n).array();
+      const auto g = gradient.segment(i, n).array();
+      mean += (g - mean) * (1 - beta1);
+      square += (g * g - square) * (1 - beta2);
+      p = keep * p - rate * mean / (square.sqrt() * root_correction + epsilon);
+    }
+  }
+};
+
+}
+
+/// Adam (Kingma and Ba 2015), without weight decay. Keeps two vectors of the parameters' size.
+template <std::floating_point Scalar> class Adam {
+ public:
+  AdamOptions options;  ///< the learning rate may change between steps
+
+  /// Throws std::invalid_argument for an option outside its range.
+  template <class Derived>
+  explicit Adam(const Eigen::MatrixBase<Derived>& parameters, AdamOptions options_ = {})
+      : options(options_), state_("Adam", parameters.size(), options) {}
+
+  /// One step against the gradient. Throws std::invalid_argument if a size differs or the gradient is not finite; then
+  /// nothing has changed. Allocates nothing.
+  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+    state_.step("Adam::step", parameters, gradient, options, 0);
+  }
+
+ private:
+  detail::AdamState<Scalar> state_;
+};
+template <class Derived> Adam(const Eigen::MatrixBase<Derived>&) -> Adam<typename Derived::Scalar>;
+template <class Derived> Adam(const Eigen::MatrixBase<Derived>&, AdamOptions) -> Adam<typename Derived::Scalar>;
+
+/// AdamW (Loshchilov and Hutter 2019): Adam with decoupled weight decay.
+template <std::floating_point Scalar> class AdamW {
+ public:
+  AdamWOptions options;
+
+  template <class Derived>
+  explicit AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions options_ = {})
+      : options(options_), state_("AdamW", parameters.size(), options) {
+    detail::check_at_least("AdamW", "options.weight_decay", options.weight_decay, 0);
+  }
+
+  /// As Adam::step.
+  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+    state_.step("AdamW::step", parameters, gradient, options, options.learning_rate * options.weight_decay);
+  }
+
+ private:
+  detail::AdamState<Scalar> state_;
+};
+template <class Derived> AdamW(const Eigen::MatrixBase<Derived>&) -> AdamW<typename Derived::Scalar>;
+template <class Derived> AdamW(const Eigen::MatrixBase<Derived>&, AdamWOptions) -> AdamW<typename Derived::Scalar>;
+
+/// Stochastic gradient descent with momentum: b = momentum b + g, p = p - learning_rate b.
+template <std::floating_point Scalar> class Sgd {
+ public:
+  SgdOptions options;
+
+  template <class Derived>
+  explicit Sgd(const Eigen::MatrixBase<Derived>& parameters, SgdOptions options_ = {})
+      : options(options_), velocity_(Vector<Scalar>::Zero(parameters.size())) {
+    detail::check_at_least("Sgd", "options.learning_rate", options.learning_rate, 0);
+    detail::check_below("Sgd", "options.momentum", options.momentum, 0, 1);
+  }
+
+  /// As Adam::step.
+  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+    detail::check_step<Scalar>("Sgd::step", parameters, gradient, velocity_.size(), options.learning_rate);
+    velocity_ = Scalar(options.momentum) * velocity_ + gradient;
+    parameters -= Scalar(options.learning_rate) * velocity_;
+  }
+
+ private:
+  Vector<Scalar> velocity_;
+};
+template <class Derived> Sgd(const Eigen::MatrixBase<Derived>&) -> Sgd<typename Derived::Scalar>;
+template <class Derived> Sgd(const Eigen::MatrixBase<Derived>&, SgdOptions) -> Sgd<typename Derived::Scalar>;
+
+/// Scales the gradient down so that its Euclidean norm is at most max_norm > 0; returns the norm that it had.
+/// Throws std::invalid_argument if the gradient is not finite.
+template <class Derived> typename Derived::Scalar clip_norm(Eigen::MatrixBase<Derived>& gradient, double max_norm) {
+  using Scalar = typename Derived::Scalar;
+  detail::check_positive("clip_norm", "max_norm", max_norm);
+  detail::check_finite("clip_norm", "gradient", gradient);
+  const Scalar norm = gradient.stableNorm();  // squares of large entries must not overflow
+  if (norm > Scalar(max_norm)) gradient *= Scalar(max_norm) / norm;
+  return norm;
+}
+
+}

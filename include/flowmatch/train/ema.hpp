@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// The exponential moving average of the parameters: smoother than the last iterate, and usually the better sampler.
+#pragma once
+
+#include "flowmatch/core/check.hpp"
+
+namespace flowmatch::inline FLOWMATCH_ABI {
+
+struct EmaOptions {
+  double decay = 0.999;  ///< in [0, 1); the average looks back over about 1 / (1 - decay) steps
+};
+
+/// average = d average + (1 - d) parameters, where in the k-th update (k = 1, 2, ...) d = min(decay, k / (k + 9)), so
+/// that the start is soon forgotten. Afterwards: net.set_parameters(ema.parameters()).
+template <std::floating_point Scalar> class Ema {
+ public:
+  /// Starts at the given parameters. Throws std::invalid_argument if decay is outside [0, 1).
+  template <class Derived>
+  explicit Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options = {})
+      : options_(options), average_(parameters) {
+    detail::check_below("Ema", "options.decay", options.decay, 0, 1);
+  }
+
+  /// After each step of the optimiser. Throws std::invalid_argument if the size differs. Allocates nothing.
+  void update(VectorIn<Scalar> parameters) {
+    detail::check_size("Ema::update", "parameters", parameters.size(), average_.size());
+    ++updates_;
+    const double d = std::min(options_.decay, double(updates_) / double(updates_ + 9));
+    average_ += Scalar(1 - d) * (parameters - average_);
+  }
+
+  const Vector<Scalar>& parameters() const { return average_; }
+
+ private:
+  EmaOptions options_;
+  Vector<Scalar> average_;
+  Index updates_ = 0;
+};
+template <class Derived> Ema(const Eigen::MatrixBase<Derived>&) -> Ema<typename Derived::Scalar>;
+template <class Derived> Ema(const Eigen::MatrixBase<Derived>&, EmaOptions) -> Ema<typename Derived::Scalar>;
+
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// The losses: mean squared error and softmax cross-entropy of a net's output, and the flow-matching loss, which is the
+// mean squared error between a field's velocity and the path's.
+#pragma once
+
+#include <span>
+
+#include "flowmatch/train/backprop.hpp"
+
+namespace flowmatch::inline FLOWMATCH_ABI {
+
+/// Output loss: mean over all entries of weight_j (y_ij - target_ij)^2, without weights as PyTorch's MSELoss.
+/// A view of its arguments: made for one call of Backprop.
+template <std::floating_point Scalar> class MeanSquaredError {
+ public:
+  /// target: rows x samples; weights: one for each sample, or none. Throws std::invalid_argument if their number
+  /// differs, one is negative, or a number is not finite.
+  template <class Target, class Weights>
+  MeanSquaredError(const Target& target, const Weights& weights) : target_(target), weights_(weights) {
+    constexpr auto where = "mean_squared_error";
+    detail::check_finite(where, "target", target_);
+    if (weights_.size() > 0) detail::check_columns(where, "weights", weights_.cols(), target_.cols());
+    detail::check_finite(where, "weights", weights_);
+    for (Index j = 0; j < weights_.size(); ++j)
+      if (weights_(j) < 0) detail::fail(where, "expected weights >= 0, got ", weights_(j), " in column ", j);
+  }
+
+  Index samples() const { return target_.cols(); }
+
+  template <class Y, class Gradient> Scalar operator()(const Y& y, Index first, Gradient&& dy) const {
+    const Scalar scale = 1 / Scalar(target_.size());
+    detail::check_rows("mean_squared_error", "target", target_.rows(), y.rows());
+    dy = y - target_.middleCols(first, y.cols());
+    if (weights_.size() == 0) {
+      const Scalar value = dy.squaredNorm() * scale;
+      dy *= 2 * scale;
+      return value;
+    }
+    const auto weight = weights_.middleCols(first, y.cols()).array();
+    const Scalar value = (dy.colwise().squaredNorm().array() * weight).sum() * scale;
+    dy.array().rowwise() *= weight * (2 * scale);
+    return value;
+  }
+
+ private:
+  Eigen::Ref<const Matrix<Scalar>> target_;
+  Eigen::Ref<const RowVector<Scalar>> weights_;
+};
+
+template <class Derived> auto mean_squared_error(const Eigen::MatrixBase<Derived>& target) {
+  using Scalar = typename Derived::Scalar;
+  return MeanSquaredError<Scalar>(target.derived(), Eigen::Map<const RowVector<Scalar>>(nullptr, 0));
+}
+template <class Derived, class Weights>
+auto mean_squared_error(const Eigen::MatrixBase<Derived>& target, const Eigen::MatrixBase<Weights>& weights) {
+  return MeanSquaredError<typename Derived::Scalar>(target.derived(), weights.derived());
+}
+
+/// Output loss: mean over samples of -log softmax(y)[label], as PyTorch's CrossEntropyLoss; labels in [0, rows of y).
+/// A view of its labels.
+struct SoftmaxCrossEntropy {
+  std::span<const Index> labels;
+
+  Index samples() const { return Index(labels.size()); }
+
+  template <class Y, class Gradient> typename Y::Scalar operator()(const Y& y, Index first, Gradient&& dy) const {
+    using Scalar = typename Y::Scalar;
+    const Scalar scale = 1 / Scalar(labels.size());
+    Scalar value = 0;
+    for (Index j = 0; j < y.cols(); ++j) {
+      const Index label = labels[std::size_t(first + j)];
+      if (label < 0 || label >= y.rows())
+        detail::fail("softmax_cross_entropy", "expected labels in [0, ", y.rows(), "), got ", label, " for sample ",
+                     first + j);
+      const Scalar highest = y.col(j).maxCoeff();  // so that exp cannot overflow
+      dy.col(j) = (y.col(j).array() - highest).exp().matrix();
+      const Scalar sum = dy.col(j).sum();
+      value += (std::log(sum) + highest - y(label, j)) * scale;
+      dy.col(j) *= scale / sum;
+      dy(label, j) -= scale;
+    }
+    return value;
+  }
+};
+
+inline SoftmaxCrossEntropy softmax_cross_entropy(std::span<const Index> labels) { return {labels}; }
+
+/// The flow-matching loss (Lipman et al. 2022; eq. 5 in docs/math.md): mean over all entries of
+/// (v(x_t, t, c) - u_t)^2, and its gradient. Its least value is not zero: what x_t leaves open of u_t stays.
+template <TrainableField Field> class FlowMatchingLoss {
+ public:
+  using Scalar = typename Field::Scalar;
+
+  explicit FlowMatchingLoss(const Field& field) : backprop_(field) {}
+
+  /// x_t, u_t: dim x n, t: n; the gradient is resized. Throws as Backprop does.
+  Scalar operator()(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> u_t,
+                    Vector<Scalar>& gradient) {
+    no_condition_.resize(0, x_t.cols());
+    return (*this)(field, x_t, t, no_condition_, u_t, gradient);
+  }
+  /// With a condition c: condition_dim x n.
+  Scalar operator()(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                    MatrixIn<Scalar> u_t, Vector<Scalar>& gradient) {
+    check_target(field, x_t, u_t);
+    return backprop_(field, x_t, t, c, mean_squared_error(u_t), gradient, where, "x_t");
+  }
+  /// With a weight >= 0 for each sample: mean over all entries of weight_j (v - u_t)^2.
+  Scalar operator()(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                    MatrixIn<Scalar> u_t, RowVectorIn<Scalar> weights, Vector<Scalar>& gradient) {
+    check_target(field, x_t, u_t);
+    return backprop_(field, x_t, t, c, mean_squared_error(u_t, weights), gradient, where, "x_t");
+  }
+
+ private:
+  static constexpr auto where = "FlowMatchingLoss";
+  static void check_target(const Field& field, MatrixIn<Scalar> x_t, MatrixIn<Scalar> u_t) {
+    detail::check_shape(where, "u_t", u_t, field.dim(), x_t.cols());
+    detail::check_finite(where, "u_t", u_t);
+  }
+
+  Backprop<Field> backprop_;
+  Matrix<Scalar> no_condition_;
+};
+
+}
