@@ -89,7 +89,7 @@ template <std::floating_point Scalar> class Assignment {
       const Index i = find(cheapest), holder = column_of_[i];
       distance_[i] = closed;
       const double lowered = v_[i] - (distance_.minCoeff() - cheapest);
-      if (n_ > 1 && lowered < v_[i]) {
+      if (lowered < v_[i]) {
         v_[i] = lowered;
       } else if (holder != nobody) {  // a tie: nothing to gain by an exchange
         left.push_back(j);
