@@ -2,6 +2,8 @@
 // Probability paths: the point x_t between a start x0 and an end x1, and the velocity u_t with which it moves.
 #pragma once
 
+#include <functional>
+
 #include "flowmatch/core/check.hpp"
 #include "flowmatch/path/schedule.hpp"
 
@@ -13,13 +15,24 @@ concept Path = requires(const P& path, const Matrix<float>& x, const RowVector<f
   path.sample(x, x, t, out, out);
 };
 
+namespace detail {
+
+/// True if the column-major a and b lie in overlapping stretches of memory.
+template <class A, class B> bool overlap(const A& a, const B& b) {
+  const auto end = [](const auto& m) { return m.data() + (m.cols() - 1) * m.outerStride() + m.rows(); };
+  const std::less<const typename A::Scalar*> before;
+  return a.size() > 0 && b.size() > 0 && before(a.data(), end(b)) && before(b.data(), end(a));
+}
+
+}
+
 /// x_t = alpha_t x1 + sigma_t x0 and u_t = d x_t / dt (eq. 2, 3), for any schedule.
 template <Schedule S> struct AffinePath {
   S schedule = {};
 
   /// x0, x1: dim x n, one sample per column; t: n times in [0, 1], one per sample. Writes x_t and u_t (resized to
   /// dim x n). Throws std::invalid_argument if shapes differ, if an entry is not finite, if t leaves [0, 1], or if an
-  /// output is also an input. Allocates only when the size of an output changes.
+  /// output shares memory with an input or with the other output. Allocates only when the size of an output changes.
   template <std::floating_point Scalar>
   void sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
               Matrix<Scalar>& u_t) const {
@@ -29,9 +42,9 @@ template <Schedule S> struct AffinePath {
     detail::check_finite(where, "x0", x0);
     detail::check_finite(where, "x1", x1);
     detail::check_times(where, t);
-    if (x_t.size() > 0 && (x_t.data() == x0.data() || x_t.data() == x1.data() || x_t.data() == u_t.data()))
+    if (detail::overlap(x_t, x0) || detail::overlap(x_t, x1) || detail::overlap(x_t, u_t))
       detail::fail(where, "x_t must not share memory with x0, x1 or u_t");
-    if (u_t.size() > 0 && (u_t.data() == x0.data() || u_t.data() == x1.data()))
+    if (detail::overlap(u_t, x0) || detail::overlap(u_t, x1))
       detail::fail(where, "u_t must not share memory with x0 or x1");
     x_t.resize(x0.rows(), x0.cols());
     u_t.resize(x0.rows(), x0.cols());
