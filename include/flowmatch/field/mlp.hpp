@@ -2,7 +2,7 @@
 // A multi-layer perceptron with backpropagation by hand: velocity fields stand on it, and autoencoders, classifiers and
 // regressions use it as it is.
 //
-// With input a_0 = x and layers l = 0 .. L (docs/math.md, eq. 8-10):
+// With input a_0 = x and layers l = 0 .. L (docs/math.md, eq. 9-11):
 //   plain      z_l = W_l a_l + b_l,                                   a_l+1 = f(z_l)
 //   residual   z_l = W_l a_l + b_l + (z_l-1 if 0 < l < L),            a_l+1 = f(norm_l+1(z_l)), the last without norm
 // and output y = z_L: pre-norm residual blocks h += W f(norm(h)) + b between an input and an output layer.
@@ -86,13 +86,15 @@ template <std::floating_point ScalarType = float> class Mlp {
  public:
   using Scalar = ScalarType;
 
-  /// What forward leaves for backward, and scratch. Reuse it: it allocates only when a batch is larger than any before.
+  /// What forward leaves for backward, and scratch. Reuse it: it allocates only when a batch is larger than any before,
+  /// or the net before had other options.
   class Workspace {
     friend class Mlp;
     struct LayerMemory {
       Matrix<Scalar> input, slope, normalized;  // a_l; f'(...); norm_l before scale and shift. samples x features
       Vector<Scalar> inverse_deviation;
     };
+    MlpOptions made_for;  // sizes are those of this net; that of no net at first
     std::vector<LayerMemory> layers;
     Matrix<Scalar> z, dz, da, sums;
     Index samples = 0;
@@ -230,9 +232,10 @@ template <std::floating_point ScalarType = float> class Mlp {
   }
 
   void reserve(Index samples, Workspace& w) const {
-    if (w.layers.size() != weights_.size() || w.z.rows() < samples) {
+    if (w.made_for != options_ || w.z.rows() < samples) {
       const Index rows = std::max(samples, w.z.rows());
       Index widest = 0;
+      w.made_for = {};  // so that a workspace left half-sized by std::bad_alloc is sized again
       w.layers.resize(weights_.size());
       for (Index l = 0; l <= last(); ++l) {
         auto& memory = w.layers[std::size_t(l)];
@@ -248,12 +251,13 @@ template <std::floating_point ScalarType = float> class Mlp {
       w.dz.resize(rows, widest);
       w.da.resize(rows, widest);
       w.sums.resize(rows, 2);
+      w.made_for = options_;
     }
     w.samples = samples;
   }
 
   void check_backward(MatrixIn<Scalar> dy, const Workspace& w, VectorIn<Scalar> gradient) const {
-    if (w.layers.size() != weights_.size()) detail::fail("Mlp::backward", "expected a call of forward before");
+    if (w.made_for != options_) detail::fail("Mlp::backward", "expected a call of forward before");
     detail::check_shape("Mlp::backward", "dy", dy, out(), w.samples);
     detail::check_size("Mlp::backward", "gradient", gradient.size(), parameters_.size());
   }
