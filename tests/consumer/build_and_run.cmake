@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cmake -D consumer=NAME ... -P build_and_run.cmake: builds consumer/NAME as a project of its own and runs it.
-# bare has no build system: one compiler call with -I.
+# bare has no build system: one compiler call with -I, at -O2, where some warnings first appear; there must be none.
 file(REMOVE_RECURSE "${work_dir}")
 file(MAKE_DIRECTORY "${work_dir}")
 set(here "${source_dir}/tests/consumer")
@@ -10,8 +10,8 @@ function(run)
 endfunction()
 
 if(consumer STREQUAL "bare")
-  list(TRANSFORM eigen_include_dir PREPEND -I)
-  run("${compiler}" -std=c++20 -O1 "-I${source_dir}/include" ${eigen_include_dir} "${here}/main.cpp" -o program -pthread)
+  run("${compiler}" -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -pthread
+      "-I${source_dir}/include" -isystem "${eigen_include_dir}" "${here}/main.cpp" -o program)
 else()
   if(consumer STREQUAL "find_package")
     run("${CMAKE_COMMAND}" --install "${flowmatch_build_dir}" --prefix "${work_dir}/prefix")
