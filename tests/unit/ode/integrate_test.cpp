@@ -267,7 +267,7 @@ TEMPLATE_TEST_CASE("a state that leaves the finite numbers is an error that name
   x = normals<TestType>(2, 50);
   CHECK(message_of<std::runtime_error>([&] {
           fm::integrate(breaks, x, fm::Rk4{}, {.steps = 4, .from = 1, .to = 0});
-        }) == "flowmatch: integrate: sample 0 is not finite at t = 0.75 (row 0: nan)");
+        }).find("flowmatch: integrate: sample 0 is not finite at t = 0.75 (row 0: ") == 0);
   const auto grows = [](const auto& y, const auto&, const auto&, auto& v) { v = y.array().square() * TestType(1e6); };
   x.setOnes(2, 3);
   CHECK(message_of<std::runtime_error>([&] {
