@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "catch.hpp"
 
@@ -14,8 +15,8 @@ using fm::Index;
 
 TEMPLATE_TEST_CASE("Infinite and NaN numbers are told from finite ones by their bits", "[check]", float, double) {
   using limits = std::numeric_limits<TestType>;
-  for (const TestType x : {TestType(0), TestType(-0.0), TestType(1), limits::max(), limits::lowest(), limits::min(),
-                           limits::denorm_min()})
+  for (const TestType x :
+       {TestType(0), TestType(-0.0), TestType(1), limits::max(), limits::lowest(), limits::min(), limits::denorm_min()})
     REQUIRE(fm::is_finite(x));
   for (const TestType x : {limits::infinity(), -limits::infinity(), limits::quiet_NaN(), -limits::quiet_NaN()})
     REQUIRE_FALSE(fm::is_finite(x));
@@ -36,6 +37,16 @@ TEMPLATE_TEST_CASE("A number that is not finite is found wherever it is", "[chec
         damaged(4, 6) = bad;  // the first one, column by column, is reported
         REQUIRE(fm::find_non_finite(damaged) == std::array<Index, 2>{i, j});
       }
+}
+
+TEMPLATE_TEST_CASE("A run of numbers is finite only if each of them is, at any length", "[check]", float, double) {
+  std::vector<TestType> x(100, std::numeric_limits<TestType>::lowest());
+  for (Index n = 0; n <= 100; ++n) REQUIRE(fm::all_finite(x.data(), n));
+  for (std::size_t bad = 0; bad < 100; ++bad) {
+    x[bad] = std::numeric_limits<TestType>::quiet_NaN();
+    for (Index n = 0; n <= 100; ++n) REQUIRE(fm::all_finite(x.data(), n) == (n <= Index(bad)));
+    x[bad] = 0;
+  }
 }
 
 TEST_CASE("A message is made of text, integers and short numbers", "[check]") {

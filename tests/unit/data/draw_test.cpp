@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "support/allocations.hpp"
 
 namespace fm = flowmatch;
 using Catch::Matchers::Message;
@@ -116,11 +117,19 @@ TEST_CASE("A pass depends only on the random numbers at its start", "[draw]") {
   REQUIRE(later == rng);
 }
 
-TEST_CASE("Batches of up to all samples stay in the same memory", "[draw]") {
+TEST_CASE("Draws and batches of constant size do not allocate", "[draw]") {
   fm::Rng rng(7);
   fm::Epoch epoch(20);
-  const Index* memory = epoch.draw(rng, 1).data();
-  for (Index n = 1; n <= 20; ++n) REQUIRE(epoch.draw(rng, n).data() == memory);
+  const fm::Matrix<float> data = numbered_columns<float>(20);
+  fm::Matrix<float> drawn(2, 300), taken(2, 20);
+  REQUIRE(test::allocations_in([&] {
+            for (int repeat = 0; repeat < 10; ++repeat) {
+              fm::draw_columns(rng, data, drawn);
+              for (Index n = 1; n <= 20; ++n) epoch.draw(rng, n);
+              fm::take_columns(data, epoch.draw(rng, 20), taken);
+            }
+          }) == 0);
+  if (test::counts_allocations) REQUIRE(test::allocations_in([&] { epoch.draw(rng, 21); }) > 0);
 }
 
 TEST_CASE("Each sample is equally likely at each place of a pass", "[draw]") {
