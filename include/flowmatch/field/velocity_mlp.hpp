@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The velocity field v(x, t, c) as a multi-layer perceptron on the rows [x; t; sin(k pi t); cos(k pi t); c],
-// k = 1 .. time_frequencies (eq. 7 in docs/math.md).
+// k = 1 .. time_frequencies (eq. 8 in docs/math.md).
 #pragma once
 
 #include <numbers>

@@ -2,7 +2,10 @@
 // Nets as files: weights under their PyTorch names and the architecture as metadata, in safetensors.
 #pragma once
 
+#include <algorithm>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include "flowmatch/field/velocity_mlp.hpp"
 #include "flowmatch/io/safetensors.hpp"
@@ -47,6 +50,11 @@ class Metadata {
     if (values.size() != 1) fail_file(path_, "expected one number in metadata \"", key, "\"");
     return values[0];
   }
+  bool take_flag(const std::string& key) {
+    const Index value = take_number(key);
+    if (value > 1) fail_file(path_, "expected 0 or 1 in metadata \"", key, "\", got ", value);
+    return value == 1;
+  }
   void expect(const std::string& key, const std::string& value) {
     const std::string found = take(key);
     if (found != value) fail_file(path_, "expected \"", value, "\" as metadata \"", key, "\", got \"", found, "\"");
@@ -60,26 +68,35 @@ class Metadata {
   std::vector<std::pair<std::string, std::string>> entries_;
 };
 
-}
-
-namespace detail {
-
-/// Throws unless the file holds these blocks, in their order, in this scalar, and nothing else.
+/// The parameters that the blocks lay out, from a file that holds these tensors, in any order, in this scalar, and
+/// nothing else; throws otherwise.
 template <class Scalar>
-void check_tensors(const std::string& path, const Safetensors& file, const std::vector<ParameterBlock>& blocks) {
-  for (std::size_t i = 0; i < blocks.size(); ++i) {
-    if (i == file.tensors.size()) fail_file(path, "expected tensor \"", blocks[i].name, "\", found no more tensors");
-    const TensorEntry& tensor = file.tensors[i];
-    if (tensor.name != blocks[i].name)
-      fail_file(path, "expected tensor \"", blocks[i].name, "\", found \"", tensor.name, "\"");
-    if (tensor.dtype != dtype_of<Scalar>())
-      fail_file(path, "expected dtype ", dtype_of<Scalar>(), " of tensor \"", tensor.name, "\", found ", tensor.dtype);
-    if (tensor.shape != blocks[i].shape)
-      fail_file(path, "expected shape [", comma_separated(blocks[i].shape), "] of tensor \"", tensor.name,
-                "\", found [", comma_separated(tensor.shape), "]");
+Vector<Scalar> read_parameters(const std::string& path, const Safetensors& file,
+                               const std::vector<ParameterBlock>& blocks) {
+  std::vector<const TensorEntry*> tensors;
+  std::string missing, unknown, wrong;
+  for (const ParameterBlock& block : blocks) {
+    const auto named = [&](const TensorEntry& tensor) { return tensor.name == block.name; };
+    const auto tensor = std::find_if(file.tensors.begin(), file.tensors.end(), named);
+    if (tensor == file.tensors.end())
+      missing += concat("; no tensor \"", block.name, "\"");
+    else if (tensor->dtype != dtype_of<Scalar>() || tensor->shape != block.shape)
+      wrong += concat("; tensor \"", block.name, "\" should be ", dtype_of<Scalar>(), " [",
+                      comma_separated(block.shape), "], is ", tensor->dtype, " [", comma_separated(tensor->shape), "]");
+    else
+      tensors.push_back(&*tensor);
   }
-  if (file.tensors.size() > blocks.size())
-    fail_file(path, "expected ", blocks.size(), " tensors, found also \"", file.tensors[blocks.size()].name, "\"");
+  for (const TensorEntry& tensor : file.tensors) {
+    const auto named = [&](const ParameterBlock& block) { return tensor.name == block.name; };
+    if (std::none_of(blocks.begin(), blocks.end(), named)) unknown += concat("; unknown tensor \"", tensor.name, "\"");
+  }
+  if (!(missing + unknown + wrong).empty())
+    fail_file(path, "expected the tensors of the net in the metadata", missing, unknown, wrong);
+  Vector<Scalar> parameters(blocks.back().offset + blocks.back().size());
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    std::memcpy(parameters.data() + blocks[i].offset, file.data.data() + tensors[i]->begin,
+                std::size_t(blocks[i].size()) * sizeof(Scalar));
+  return parameters;
 }
 
 }
@@ -112,8 +129,9 @@ template <std::floating_point Scalar> void save(const std::string& path, const V
   write_safetensors(path, file);
 }
 
-/// Reads what save wrote, strictly: every name, shape, dtype and metadata key must be what this architecture has, and
-/// every weight finite. Throws std::runtime_error that names file, tensor, expected and found.
+/// Reads what save wrote, strictly: every name, shape, dtype and metadata key must be what this architecture has, none
+/// more and none less, and every weight finite; the order is free. Throws std::runtime_error that names file, tensor,
+/// expected and found.
 template <std::floating_point Scalar = float> VelocityMlp<Scalar> load_velocity_mlp(const std::string& path) {
   const Safetensors file = read_safetensors(path);
   detail::Metadata metadata(path, file.metadata);
@@ -127,14 +145,14 @@ template <std::floating_point Scalar = float> VelocityMlp<Scalar> load_velocity_
     options.condition_dim = metadata.take_number("condition_dim");
     options.hidden = metadata.take_numbers("hidden");
     options.activation = activation_from_name(metadata.take("activation"));
-    options.residual = metadata.take_number("residual") != 0;
+    options.residual = metadata.take_flag("residual");
     options.time_frequencies = metadata.take_number("time_frequencies");
-    options.zero_output = metadata.take_number("zero_output") != 0;
+    options.zero_output = metadata.take_flag("zero_output");
     metadata.expect_empty();
-    detail::check_tensors<Scalar>(path, file, detail::mlp_layout(detail::mlp_options(options)));
-    VelocityMlp<Scalar> net(options, unused);
-    Vector<Scalar> parameters(net.parameters().size());
-    std::memcpy(parameters.data(), file.data.data(), file.data.size());
+    const auto blocks = detail::mlp_layout(detail::mlp_options(options));
+    const Vector<Scalar> parameters = detail::read_parameters<Scalar>(path, file, blocks);  // before the net is made:
+    VelocityMlp<Scalar> net(options,
+                            unused);  // sizes that the metadata claims and the file does not hold take no memory
     net.set_parameters(parameters);
     return net;
   } catch (const std::invalid_argument& error) {

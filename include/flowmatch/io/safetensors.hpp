@@ -4,12 +4,14 @@
 #pragma once
 
 #include <bit>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -139,8 +141,8 @@ class HeaderParser {
     const std::size_t start = at_;
     std::uint64_t value = 0;
     for (; at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
+      if (value >> 58) fail("a number is too large");  // before the product could wrap; the value stays below 2^62
       value = 10 * value + std::uint64_t(text_[at_] - '0');
-      if (value >> 62) fail("a number is too large");
     }
     if (at_ == start || (text_[start] == '0' && at_ > start + 1)) fail("expected a whole number");
     return value;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Steppers: one step of size h of dx/dt = f(x, t, c). Explicit Runge-Kutta methods differ only in their table, so a
-// stepper is a table: with k_i = f(x + h sum_j a_ij k_j, t + c_i h), the step is x += h sum_i b_i k_i (eq. 12).
+// stepper is a table: with k_i = f(x + h sum_j a_ij k_j, t + c_i h), the step is x += h sum_i b_i k_i (eq. 14).
 #pragma once
 
 #include <array>

@@ -46,7 +46,7 @@ void check_step(const char* where, VectorIn<Scalar> parameters, VectorIn<Scalar>
   check_at_least(where, "options.learning_rate", learning_rate, 0);
 }
 
-/// The means that Adam and AdamW keep, and their common step (eq. 11 in docs/math.md):
+/// The means that Adam and AdamW keep, and their common step (eq. 12 in docs/math.md):
 ///   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
 ///   p = (1 - shrink) p - rate m / (1 - beta1^k) / (sqrt(v / (1 - beta2^k)) + epsilon)   in the k-th step
 template <std::floating_point Scalar> struct AdamState {

@@ -10,7 +10,7 @@ struct EmaOptions {
   double decay = 0.999;  ///< in [0, 1); the average looks back over about 1 / (1 - decay) steps
 };
 
-/// average = d average + (1 - d) parameters, where in the k-th update (k = 1, 2, ...) d = min(decay, k / (k + 9)), so
+/// Eq. 13: average = d average + (1 - d) parameters, where in the k-th update (k = 1, 2, ...) d = min(decay, k / (k + 9)), so
 /// that the start is soon forgotten. Afterwards: net.set_parameters(ema.parameters()).
 template <std::floating_point Scalar> class Ema {
  public:
