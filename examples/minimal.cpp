@@ -28,6 +28,4 @@ int main() {
 
   const Eigen::MatrixXf x = fm::sample(net, 1000, rng, fm::Rk4{}, {.steps = 50});  // dx/dt = v(x, t), t: 0 -> 1
   fm::save("moons.safetensors", net);
-  std::printf("mean of the samples (%.2f, %.2f), of the data (%.2f, %.2f)\n", double(x.row(0).mean()),
-              double(x.row(1).mean()), double(data.row(0).mean()), double(data.row(1).mean()));
 }
