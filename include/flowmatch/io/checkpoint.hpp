@@ -38,8 +38,8 @@ class Metadata {
       std::size_t digits = 0;
       while (at + digits < text.size() && text[at + digits] >= '0' && text[at + digits] <= '9') ++digits;
       if (digits < 1 || digits > 7 || (at + digits < text.size() && text[at + digits] != ',') ||
-          at + digits + 1 == text.size())
-        fail_file(path_, "expected whole numbers in metadata \"", key, "\", got \"", text, "\"");
+          at + digits + 1 == text.size() || values.size() == 10000)  // so that products and sums of them fit an Index
+        fail_file(path_, "expected up to 10000 whole numbers below 10^7 in metadata \"", key, "\", got \"", text, "\"");
       values.push_back(std::stol(text.substr(at, digits)));
       at += digits;
     }
@@ -150,9 +150,9 @@ template <std::floating_point Scalar = float> VelocityMlp<Scalar> load_velocity_
     options.zero_output = metadata.take_flag("zero_output");
     metadata.expect_empty();
     const auto blocks = detail::mlp_layout(detail::mlp_options(options));
-    const Vector<Scalar> parameters = detail::read_parameters<Scalar>(path, file, blocks);  // before the net is made:
-    VelocityMlp<Scalar> net(options,
-                            unused);  // sizes that the metadata claims and the file does not hold take no memory
+    // Before the net is made, so that sizes which the metadata claims and the file does not hold take no memory.
+    const Vector<Scalar> parameters = detail::read_parameters<Scalar>(path, file, blocks);
+    VelocityMlp<Scalar> net(options, unused);
     net.set_parameters(parameters);
     return net;
   } catch (const std::invalid_argument& error) {
