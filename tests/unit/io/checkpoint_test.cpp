@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <flowmatch/io/checkpoint.hpp>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+
+#include "catch.hpp"
+
+namespace fm = flowmatch;
+
+namespace {
+
+/// A folder of its own for one test case, gone afterwards.
+struct Folder {
+  std::filesystem::path path;
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "flowmatch_checkpoint_XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+  std::size_t files() const {
+    return std::size_t(std::distance(std::filesystem::directory_iterator(path), std::filesystem::directory_iterator()));
+  }
+};
+
+std::string read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+void write(const std::string& path, const std::string& bytes) {
+  std::filesystem::remove(path);  // some file systems flush a file that is cut and written again: slow
+  std::ofstream(path, std::ios::binary).write(bytes.data(), std::streamsize(bytes.size()));
+}
+
+template <class Scalar> fm::VelocityMlp<Scalar> make(const fm::VelocityMlpOptions& options) {
+  fm::Rng rng(21);
+  fm::VelocityMlp<Scalar> net(options, rng);
+  auto p = net.parameters();
+  p += fm::Vector<Scalar>::LinSpaced(p.size(), Scalar(-0.1), Scalar(0.1));  // also the zeros and ones of the start
+  return net;
+}
+
+const fm::VelocityMlpOptions small = {.dim = 2, .hidden = {3}};
+
+/// A saved small net as its parts, to be damaged.
+template <class Scalar = float> fm::Safetensors saved(const fm::VelocityMlpOptions& options = small) {
+  const Folder folder;
+  fm::save(folder / "net", make<Scalar>(options));
+  return fm::read_safetensors(folder / "net");
+}
+
+/// What loading such a file says, without "flowmatch: path: ". Any exception but std::runtime_error fails the test.
+template <class Scalar = float> std::string complaint(const fm::Safetensors& file) {
+  const Folder folder;
+  const std::string path = folder / "net.safetensors", start = "flowmatch: " + path + ": ";
+  fm::write_safetensors(path, file);
+  try {
+    fm::load_velocity_mlp<Scalar>(path);
+  } catch (const std::runtime_error& error) {
+    const std::string message = error.what();
+    REQUIRE(message.compare(0, start.size(), start) == 0);
+    return message.substr(start.size());
+  }
+  return "nothing thrown";
+}
+
+std::string& metadata(fm::Safetensors& file, const std::string& key) {
+  for (auto& [k, value] : file.metadata)
+    if (k == key) return value;
+  FAIL("no metadata " << key);
+  return file.metadata[0].second;
+}
+
+std::string complaint_with(const std::string& key, const std::string& value) {
+  fm::Safetensors file = saved();
+  metadata(file, key) = value;
+  return complaint(file);
+}
+
+/// The file with its arrays in another order, the data moved along.
+fm::Safetensors reordered(const fm::Safetensors& file, const std::vector<std::size_t>& order) {
+  fm::Safetensors other;
+  other.metadata = {file.metadata.rbegin(), file.metadata.rend()};
+  for (const std::size_t i : order) {
+    fm::TensorEntry tensor = file.tensors.at(i);
+    const auto begin = file.data.begin() + std::ptrdiff_t(tensor.begin),
+               end = file.data.begin() + std::ptrdiff_t(tensor.end);
+    tensor.begin = other.data.size();
+    other.data.insert(other.data.end(), begin, end);
+    tensor.end = other.data.size();
+    other.tensors.push_back(tensor);
+  }
+  return other;
+}
+
+const std::string wrong_tensors = "expected the tensors of the net in the metadata";
+
+}
+
+TEMPLATE_TEST_CASE("a saved net comes back bit for bit, whatever its architecture", "[io]", float, double) {
+  const std::vector<fm::VelocityMlpOptions> all = {
+      {.dim = 2, .hidden = {64, 64, 64}},
+      {.dim = 3, .hidden = {}},
+      {.dim = 1, .condition_dim = 4, .hidden = {5, 7}, .activation = fm::Activation::gelu, .time_frequencies = 3},
+      {.dim = 2, .hidden = {6, 6, 6}, .activation = fm::Activation::tanh, .residual = true},
+      {.dim = 2,
+       .condition_dim = 1,
+       .hidden = {4},
+       .activation = fm::Activation::relu,
+       .residual = true,
+       .time_frequencies = 8,
+       .zero_output = true},
+      {.dim = 2, .hidden = {3, 2}, .activation = fm::Activation::selu, .zero_output = true},
+      {.dim = 2, .hidden = {3, 2}, .activation = fm::Activation::softplus}};
+  for (const auto& options : all) {
+    const Folder folder;
+    const auto net = make<TestType>(options);
+    fm::save(folder / "net", net);
+    CHECK(folder.files() == 1);  // the part written beside is renamed
+    const auto back = fm::load_velocity_mlp<TestType>(folder / "net");
+    CHECK(back.options() == net.options());
+    CHECK(back.parameters() == net.parameters());
+    fm::Matrix<TestType> x = fm::Matrix<TestType>::Random(options.dim, 5), v(options.dim, 5), w(options.dim, 5);
+    const fm::Matrix<TestType> c = fm::Matrix<TestType>::Random(options.condition_dim, 5);
+    const fm::RowVector<TestType> t = fm::RowVector<TestType>::LinSpaced(5, 0, 1);
+    net(x, t, c, v);
+    back(x, t, c, w);
+    CHECK(v == w);
+    fm::save(folder / "again", back);
+    CHECK(read(folder / "again") == read(folder / "net"));
+  }
+}
+
+TEMPLATE_TEST_CASE("the file has the documented names, shapes and metadata", "[io]", float, double) {
+  const Folder folder;
+  const auto net = make<TestType>({.dim = 2, .condition_dim = 1, .hidden = {4, 4}, .residual = true});
+  fm::save(folder / "net", net);
+  const fm::Safetensors file = fm::read_safetensors(folder / "net");
+  const std::vector<std::pair<std::string, std::string>> expected = {
+      {"format", "flowmatch"},   {"format_version", "1"}, {"kind", "velocity_mlp"}, {"dim", "2"},
+      {"condition_dim", "1"},    {"hidden", "4,4"},       {"activation", "silu"},   {"residual", "1"},
+      {"time_frequencies", "0"}, {"zero_output", "0"}};
+  CHECK(file.metadata == expected);
+  const std::vector<std::string> names = {"layers.0.weight", "layers.0.bias", "norms.1.weight",  "norms.1.bias",
+                                          "layers.1.weight", "layers.1.bias", "layers.2.weight", "layers.2.bias"};
+  const std::vector<std::vector<fm::Index>> shapes = {{4, 4}, {4}, {4}, {4}, {4, 4}, {4}, {2, 4}, {2}};
+  REQUIRE(file.tensors.size() == 8);
+  for (std::size_t i = 0; i < 8; ++i) {
+    CHECK(file.tensors[i].name == names[i]);
+    CHECK(file.tensors[i].shape == shapes[i]);
+    CHECK(file.tensors[i].dtype == (sizeof(TestType) == 4 ? "F32" : "F64"));
+  }
+  REQUIRE(file.data.size() == std::size_t(net.parameters().size()) * sizeof(TestType));
+  CHECK(std::memcmp(file.data.data(), net.parameters().data(), file.data.size()) == 0);
+}
+
+TEMPLATE_TEST_CASE("the order of tensors and metadata in a file is free", "[io]", float, double) {
+  const Folder folder;
+  const fm::VelocityMlpOptions options = {.dim = 2, .hidden = {4, 4}, .residual = true};
+  const fm::Safetensors file = saved<TestType>(options);
+  REQUIRE(file.tensors.size() == 8);
+  for (const std::vector<std::size_t>& order :
+       {std::vector<std::size_t>{7, 6, 5, 4, 3, 2, 1, 0}, {1, 0, 5, 4, 7, 6, 3, 2}, {4, 0, 7, 1, 6, 2, 5, 3}}) {
+    fm::write_safetensors(folder / "net", reordered(file, order));
+    const auto net = fm::load_velocity_mlp<TestType>(folder / "net");
+    CHECK(net.parameters() == make<TestType>(options).parameters());
+    CHECK(net.options() == options);
+  }
+}
+
+TEST_CASE("a file whose tensors are not those of its net is refused, and every fault is listed", "[io]") {
+  const fm::Safetensors file = saved();  // layers.0.weight, layers.0.bias, layers.1.weight, layers.1.bias
+  CHECK(complaint(reordered(file, {0, 1, 2})) == wrong_tensors + "; no tensor \"layers.1.bias\"");
+  CHECK(complaint(reordered(file, {1, 3})) ==
+        wrong_tensors + "; no tensor \"layers.0.weight\"; no tensor \"layers.1.weight\"");
+  fm::Safetensors other = file;
+  other.tensors.push_back({.name = "more", .dtype = "U8", .shape = {1}, .begin = 80, .end = 81});
+  other.data.push_back('x');
+  CHECK(other.data.size() == 81);
+  CHECK(complaint(other) == wrong_tensors + "; unknown tensor \"more\"");
+  other = file;
+  other.tensors[1].name = "layers.0.bia";
+  CHECK(complaint(other) == wrong_tensors + "; no tensor \"layers.0.bias\"; unknown tensor \"layers.0.bia\"");
+  other = file;
+  std::swap(other.tensors[0].shape[0], other.tensors[0].shape[1]);
+  other.tensors[0].shape = {9};
+  CHECK(complaint(other) == wrong_tensors + "; tensor \"layers.0.weight\" should be F32 [3,3], is F32 [9]");
+  other = file;
+  other.tensors[2].shape = {3, 2};
+  CHECK(complaint(other) == wrong_tensors + "; tensor \"layers.1.weight\" should be F32 [2,3], is F32 [3,2]");
+  other = file;
+  other.tensors[3].dtype = "I32";
+  CHECK(complaint(other) == wrong_tensors + "; tensor \"layers.1.bias\" should be F32 [2], is I32 [2]");
+  other = file;
+  other.tensors[1].name = "x";
+  other.tensors[2].shape = {6};
+  other.tensors[3].shape = {1, 2};
+  CHECK(complaint(other) == wrong_tensors +
+                                "; no tensor \"layers.0.bias\"; unknown tensor \"x\""
+                                "; tensor \"layers.1.weight\" should be F32 [2,3], is F32 [6]"
+                                "; tensor \"layers.1.bias\" should be F32 [2], is F32 [1,2]");
+  other = file;
+  other.tensors.clear();
+  other.data.clear();
+  CHECK(complaint(other).find(wrong_tensors + "; no tensor \"layers.0.weight\"; no tensor \"layers.0.bias\"") == 0);
+}
+
+TEST_CASE("a file of doubles does not load as floats, nor floats as doubles", "[io]") {
+  CHECK(complaint<float>(saved<double>())
+            .find(wrong_tensors + "; tensor \"layers.0.weight\" should be F32 [3,3], is F64 [3,3]") == 0);
+  CHECK(complaint<double>(saved<float>())
+            .find(wrong_tensors + "; tensor \"layers.0.weight\" should be F64 [3,3], is F32 [3,3]") == 0);
+}
+
+TEST_CASE("metadata that does not describe a net is refused, each with its fault", "[io]") {
+  CHECK(complaint_with("format", "other") == "expected \"flowmatch\" as metadata \"format\", got \"other\"");
+  CHECK(complaint_with("format_version", "2") == "expected \"1\" as metadata \"format_version\", got \"2\"");
+  CHECK(complaint_with("kind", "autoencoder") == "expected \"velocity_mlp\" as metadata \"kind\", got \"autoencoder\"");
+  const auto numbers = [](const std::string& key, const std::string& value) {
+    return "expected up to 10000 whole numbers below 10^7 in metadata \"" + key + "\", got \"" + value + "\"";
+  };
+  for (const char* value : {"two", "-1", "2.0", " 2", "2 ", "12345678", "99999999999999999999", "2,", ",2", "0x2"})
+    CHECK(complaint_with("dim", value) == numbers("dim", value));
+  for (const char* value : {"3,,3", ",", "3;3", "3,-3", "3, 3"})
+    CHECK(complaint_with("hidden", value) == numbers("hidden", value));
+  CHECK(complaint_with("dim", "") == "expected one number in metadata \"dim\"");
+  CHECK(complaint_with("dim", "2,2") == "expected one number in metadata \"dim\"");
+  CHECK(complaint_with("residual", "2") == "expected 0 or 1 in metadata \"residual\", got 2");
+  CHECK(complaint_with("zero_output", "true") == numbers("zero_output", "true"));
+  CHECK(complaint_with("dim", "0") == "flowmatch: VelocityMlp: expected options.dim >= 1, got 0");
+  CHECK(complaint_with("hidden", "0") == "flowmatch: Mlp: expected every width in options.hidden >= 1, got 0");
+  CHECK(complaint_with("activation", "sigmoid").find("sigmoid") != std::string::npos);
+  CHECK(complaint_with("dim", "3").find(wrong_tensors + "; tensor \"layers.0.weight\" should be F32 [3,4], is") == 0);
+  CHECK(complaint_with("hidden", "3,3").find(wrong_tensors + "; no tensor \"layers.2.weight\"") == 0);
+
+  fm::Safetensors file = saved({.dim = 2, .hidden = {3, 3}});
+  metadata(file, "residual") = "1";
+  CHECK(complaint(file) == wrong_tensors + "; no tensor \"norms.1.weight\"; no tensor \"norms.1.bias\"");
+  metadata(file, "hidden") = "3,2";
+  CHECK(complaint(file) == "flowmatch: Mlp: expected equal widths in options.hidden for a residual net, got 3 and 2");
+  metadata(file, "hidden") = "";
+  CHECK(complaint(file) ==
+        "flowmatch: Mlp: expected at least one width in options.hidden for a residual net, got none");
+  file = saved();
+  file.metadata.emplace_back("author", "me");
+  CHECK(complaint(file) == "unknown metadata \"author\"");
+  for (std::size_t i = 0; i < 10; ++i) {
+    file = saved();
+    const std::string key = file.metadata[i].first;
+    file.metadata.erase(file.metadata.begin() + std::ptrdiff_t(i));
+    CHECK(complaint(file) == "expected \"" + key + "\" in the metadata, found none");
+  }
+  file = saved();
+  file.metadata.clear();
+  CHECK(complaint(file) == "expected \"format\" in the metadata, found none");
+}
+
+TEST_CASE("sizes that metadata claims and the file does not hold take no memory", "[io]") {
+  // 10^14 weights each: to make such a net would fail with std::bad_alloc, which complaint does not catch
+  CHECK(complaint_with("hidden", "9999999,9999999")
+            .find(wrong_tensors + "; no tensor \"layers.2.weight\"; no tensor \"layers.2.bias\"") == 0);
+  CHECK(complaint_with("dim", "9999999").find(wrong_tensors) == 0);
+  CHECK(complaint_with("condition_dim", "9999999").find(wrong_tensors) == 0);
+  CHECK(complaint_with("time_frequencies", "9999999").find(wrong_tensors) == 0);
+  std::string many = "9999999";
+  for (int i = 1; i < 10001; ++i) many += ",9999999";
+  CHECK(complaint_with("hidden", many).find("expected up to 10000 whole numbers below 10^7 in metadata") == 0);
+  many.resize(many.size() - 8);
+  CHECK(complaint_with("hidden", many).find(wrong_tensors) == 0);
+}
+
+TEMPLATE_TEST_CASE("weights that are not finite are refused", "[io]", float, double) {
+  for (const TestType value : {std::numeric_limits<TestType>::quiet_NaN(), std::numeric_limits<TestType>::infinity()}) {
+    fm::Safetensors file = saved<TestType>();
+    std::memcpy(file.data.data() + 10 * sizeof(TestType), &value, sizeof value);
+    CHECK(complaint<TestType>(file).find("flowmatch: set_parameters: expected finite numbers in values, got ") == 0);
+    CHECK(complaint<TestType>(file).find(" in row 10, column 0") != std::string::npos);
+  }
+}
+
+TEMPLATE_TEST_CASE("every truncation of a net's file is refused", "[io]", float, double) {
+  const Folder folder;
+  const std::string path = folder / "net";
+  fm::save(path, make<TestType>(small));
+  const std::string whole = read(path);
+  for (std::size_t n = 0; n < whole.size(); ++n) {
+    write(path, whole.substr(0, n));
+    CAPTURE(n);
+    CHECK_THROWS_AS(fm::load_velocity_mlp<TestType>(path), std::runtime_error);
+  }
+  write(path, whole);
+  CHECK_NOTHROW(fm::load_velocity_mlp<TestType>(path));
+}
+
+TEST_CASE("any one byte of a net's header may be any other: the file is refused", "[io]") {
+  const Folder folder;
+  const std::string path = folder / "net";
+  fm::save(path, make<float>(small));
+  const std::string whole = read(path);
+  int refused = 0, tried = 0;
+  for (std::size_t i = 0; i < whole.size() - 80; ++i)  // 20 floats of data
+    for (const char c : {'\0', '"', ',', '9', 'x'}) {
+      std::string damaged = whole;
+      if (whole[i] == c) continue;
+      damaged[i] = c;
+      write(path, damaged);
+      ++tried;
+      try {
+        fm::load_velocity_mlp<float>(path);
+      } catch (const std::runtime_error&) {
+        ++refused;
+      }
+    }
+  CHECK(refused == tried);  // each of its bytes has one meaning
+}
+
+TEST_CASE("a failed save leaves the old net, a failed load leaves the net that one has", "[io]") {
+  const Folder folder;
+  const std::string path = folder / "net", nowhere = folder / "no/folder/net";
+  auto net = make<float>(small);
+  fm::save(path, net);
+  const std::string old = read(path);
+  const auto saving = [&](const std::string& to) {
+    try {
+      fm::save(to, make<float>({.dim = 2, .hidden = {5}}));
+    } catch (const std::runtime_error& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing thrown");
+  };
+  CHECK(saving(nowhere) == "flowmatch: " + nowhere + ": cannot be written: No such file or directory");
+  std::filesystem::create_directory(path + ".part");
+  CHECK(saving(path) == "flowmatch: " + path + ": cannot be written: Is a directory");
+  CHECK(read(path) == old);
+  std::filesystem::remove(path + ".part");
+
+  write(path, old.substr(0, old.size() - 1));
+  const fm::Vector<float> before = net.parameters();
+  CHECK_THROWS_AS(net = fm::load_velocity_mlp<float>(path), std::runtime_error);
+  CHECK(net.parameters() == before);
+  CHECK(saving(path) == "nothing thrown");
+  CHECK(fm::load_velocity_mlp<float>(path).options().hidden == std::vector<fm::Index>{5});
+}
