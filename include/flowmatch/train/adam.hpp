@@ -68,7 +68,8 @@ template <std::floating_point Scalar> struct AdamState {
     ++steps;
     const Scalar rate = Scalar(o.learning_rate / (1 - std::pow(o.beta1, double(steps))));
     const Scalar root_correction = Scalar(1 / std::sqrt(1 - std::pow(o.beta2, double(steps))));
-    const Scalar beta1 = Scalar(o.beta1), beta2 = Scalar(o.beta2), epsilon = Scalar(o.epsilon);
+    const Scalar part1 = Scalar(1 - o.beta1), part2 = Scalar(1 - o.beta2);  // in double: 1 - 0.999f is off by 1e-5
+    const Scalar epsilon = Scalar(o.epsilon);
     const Scalar keep = Scalar(1 - shrink);
     constexpr Index block = 256;  // so that the four vectors are read and written once
     for (Index i = 0; i < m.size(); i += block) {
@@ -76,8 +77,8 @@ template <std::floating_point Scalar> struct AdamState {
       auto p = parameters.segment(i, n).array();
       auto mean = m.segment(i, n).array(), square = v.segment(i, n).array();
       const auto g = gradient.segment(i, n).array();
-      mean += (g - mean) * (1 - beta1);
-      square += (g * g - square) * (1 - beta2);
+      mean += (g - mean) * part1;
+      square += (g * g - square) * part2;
       p = keep * p - rate * mean / (square.sqrt() * root_correction + epsilon);
     }
   }
