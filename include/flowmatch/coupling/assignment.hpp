@@ -177,9 +177,9 @@ template <std::floating_point Scalar> class Assignment {
 
 /// The permutation of least total cost: entry i of the result is the column assigned to row i. cost: n x n, any finite
 /// numbers of any scale; ties are broken in a fixed way. The total is minimal up to rounding in double, that is to
-/// about n 2^-52 max |cost|. Throws std::invalid_argument if cost is not square or not finite. O(n^3) at worst, 8 times
-/// faster than that or better as a rule: n = 2,000 squared distances took 0.2 to 2 seconds. Holds a copy of cost
-/// meanwhile.
+/// about n 2^-52 max |cost|. Throws std::invalid_argument if cost is not square or not finite. O(n^3) at worst: n =
+/// 2,000 took 0.1 to 2 seconds for squared distances of points in 2 to 64 dimensions and 5 to 8 for costs i j, the
+/// worst found. Holds a copy of cost meanwhile.
 template <std::floating_point Scalar> std::vector<Index> solve_assignment(const Matrix<Scalar>& cost) {
   detail::check_columns("solve_assignment", "cost", cost.cols(), cost.rows());
   detail::check_finite("solve_assignment", "cost", cost);

@@ -14,7 +14,7 @@ namespace flowmatch::inline FLOWMATCH_ABI {
 
 /// W2 between the columns of x and of y, in the units of the data (the root of the mean squared distance of the optimal
 /// pairing). x, y: dim x n, n >= 1, finite; computed in double. Throws std::invalid_argument otherwise. O(n^3) at worst
-/// and 16 n^2 bytes: n = 2,000 takes about a second, n = 10,000 about a minute or two.
+/// and 16 n^2 bytes: n = 2,000 takes about a second, see solve_assignment.
 template <std::floating_point Scalar> double wasserstein2(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
   detail::check_at_least("wasserstein2", "x.cols()", double(x.cols()), 1);
   detail::check_shape("wasserstein2", "y", y, x.rows(), x.cols());
