@@ -54,7 +54,8 @@ template <class F> std::string invalid_argument_of(F&& f) { return message_of<st
 }
 
 TEST_CASE("n steps are n equal intervals, and the last time is exact", "[ode]") {
-  for (const auto& [from, to] : {std::pair{0., 1.}, {1., 0.}, {0.1, 0.7}, {-3., 1e3}})
+  for (const auto& [from, to] :
+       {std::pair{0., 1.}, {1., 0.}, {0.1, 0.7}, {-3., 1e3}, {1., 1e-3}})  // 1 + (0.001 - 1) is not 0.001
     for (const fm::Index steps : {1, 2, 3, 7, 10, 49, 1000}) {
       const auto times = fm::time_grid({.steps = steps, .from = from, .to = to});
       REQUIRE(times.size() == std::size_t(steps) + 1);
