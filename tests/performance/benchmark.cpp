@@ -207,23 +207,26 @@ template <class Fill> void fill(Run& run, Fill fill_values) {
   });
 }
 
-/// Compiler, versions and limits of the machine.
-void describe(int threads) {
+/// Compiler and versions.
+void describe() {
 #if defined(__clang__)
-  const std::string compiler = "clang++ " + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__) +
-                               "." + std::to_string(__clang_patchlevel__);
+  constexpr auto compiler = "clang++";
+  constexpr int version[] = {__clang_major__, __clang_minor__, __clang_patchlevel__};
 #else
-  const std::string compiler = "g++ " + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__) + "." +
-                               std::to_string(__GNUC_PATCHLEVEL__);
+  constexpr auto compiler = "g++";
+  constexpr int version[] = {__GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__};
 #endif
-  std::printf(
-      "{\"compiler\": \"%s\", \"eigen\": \"%d.%d.%d\", \"flowmatch\": \"%d.%d.%d\", \"has_threads\": %s, "
-      "\"instructions\": \"%s\", \"threads\": %d, \"fma_peak_gflops\": %.4g, \"read_gb_per_s\": {\"0.5 MiB\": %.3g, "
-      "\"4 MiB\": %.3g, \"256 MiB\": %.3g}}\n",
-      compiler.c_str(), EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION, FLOWMATCH_VERSION_MAJOR,
-      FLOWMATCH_VERSION_MINOR, FLOWMATCH_VERSION_PATCH, has_threads ? "true" : "false", limits::widest().name, threads,
-      limits::peak_gflops(threads), limits::read_gigabytes(threads, 512), limits::read_gigabytes(threads, 4096),
-      limits::read_gigabytes(threads, 262'144));
+  std::printf("{\"compiler\": \"%s %d.%d.%d\", \"eigen\": \"%d.%d.%d\", \"flowmatch\": \"%d.%d.%d\"}\n", compiler,
+              version[0], version[1], version[2], EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION,
+              FLOWMATCH_VERSION_MAJOR, FLOWMATCH_VERSION_MINOR, FLOWMATCH_VERSION_PATCH);
+}
+
+void machine_limits(const Run& run) {
+  std::printf("{\"threads\": %d, \"instructions\": \"%s\", \"fma_peak_gflops\": %.4g, \"read_gb_per_s\": {",
+              run.threads, limits::widest().name, limits::peak_gflops(run.threads));
+  std::printf("\"L2 (0.5 MiB)\": %.3g, \"L3 (4 MiB)\": %.3g, \"memory (256 MiB)\": %.3g}}\n",
+              limits::read_gigabytes(run.threads, 512), limits::read_gigabytes(run.threads, 4096),
+              limits::read_gigabytes(run.threads, 262'144));
 }
 
 const Shape shape_a = {2, 64, 256, 100};
@@ -268,10 +271,8 @@ const std::map<std::string, void (*)(Run&)> workloads = {
 
 int main(int argc, char** argv) try {
   Run run = {argc > 1 ? argv[1] : "", argc > 2 ? std::stoi(argv[2]) : 1, argc > 3 ? std::stod(argv[3]) : 1.0};
-  if (run.workload == "describe") {
-    describe(run.threads);
-    return 0;
-  }
+  if (run.workload == "describe") return describe(), 0;
+  if (run.workload == "limits") return machine_limits(run), 0;
   if (run.threads > 1) {
     if (!has_threads) throw std::invalid_argument("this flowmatch has one thread");
     run.team.emplace(run.threads);
@@ -283,7 +284,7 @@ int main(int argc, char** argv) try {
   } else if (const auto workload = workloads.find(run.workload); workload != workloads.end()) {
     workload->second(run);
   } else {
-    std::fprintf(stderr, "usage: benchmark WORKLOAD THREADS [SECONDS]\nWORKLOAD: describe, WIDTHxBATCH");
+    std::fprintf(stderr, "usage: benchmark WORKLOAD THREADS [SECONDS]\nWORKLOAD: describe, limits, WIDTHxBATCH");
     for (const auto& [name, function] : workloads) std::fprintf(stderr, ", %s", name.c_str());
     std::fprintf(stderr, "\n");
     return 2;

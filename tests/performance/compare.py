@@ -306,19 +306,16 @@ def versions(python, packages):
 
 def machine(comparison, load):
     """What the figures belong to."""
-    peaks, reads, compilers, eigen, instructions = [], [], {}, "", ""
-    for build, path in comparison.builds.items():
-        for threads in (1, 2)[:len(cores())]:
-            d = json.loads(subprocess.check_output(pinned(threads, [path, "describe", threads])))
-            compilers[d["compiler"]] = True
-            eigen, instructions = d["eigen"], d["instructions"]
-            if len(peaks) < min(2, len(cores())):
-                peaks.append(f"{d['fma_peak_gflops']:.0f} GFLOP/s with {threads}")
-                reads.append(", ".join(f"{v:.0f} GB/s from {k}" for k, v in d["read_gb_per_s"].items())
-                             + f" with {threads}")
+    described = [json.loads(subprocess.check_output([path, "describe"])) for path in comparison.builds.values()]
+    path = next(iter(comparison.builds.values()))
+    limits = [json.loads(subprocess.check_output(pinned(n, [path, "limits", n]))) for n in (1, 2)[:len(cores())]]
+    reads = [", ".join(f"{v:.0f} from {k}" for k, v in d["read_gb_per_s"].items()) for d in limits]
+    peaks = [f"{d['fma_peak_gflops']:.0f}" for d in limits]
     lines = [f"{datetime.date.today():%d %B %Y}; {cpu_name()}, {len(cores())} cores ({caches()}), Linux "
-             f"{platform.release()}; {', '.join(compilers)}; Eigen {eigen}.",
-             f"FMA peak in float32 by {instructions}: {', '.join(peaks)} threads. Reading: {'; '.join(reads)}."]
+             f"{platform.release()}; {', '.join(dict.fromkeys(d['compiler'] for d in described))}; Eigen "
+             f"{described[0]['eigen']}; flowmatch {described[0]['flowmatch']}.",
+             f"FMA peak in float32 by {limits[0]['instructions']}, threads 1 / 2: "
+             f"{' / '.join(peaks)} GFLOP/s. Reading, GB/s: {' / '.join(reads)}."]
     pythons = comparison.pythons
     found = [versions(pythons["jax"], ["jax", "jaxlib"])] if "jax" in pythons else []
     if "torch" in pythons:
