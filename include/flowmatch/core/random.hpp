@@ -22,7 +22,7 @@
 #include <numbers>
 #include <span>
 
-#include "flowmatch/core/check.hpp"
+#include "flowmatch/core/elementary.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -73,74 +73,143 @@ constexpr double uniform(std::uint64_t w) { return double(w >> 11) * 0x1p-53; }
 constexpr float uniform_above_zero(std::uint32_t w) { return (float(std::int32_t(w >> 1)) + 0.5f) * 0x1p-31f; }
 constexpr double uniform_above_zero(std::uint64_t w) { return (double(w >> 11) + 0.5) * 0x1p-53; }
 
-/// log u for u in (0, 1]: u = 2^e m with m in [sqrt(1/2), sqrt(2)), and log m = 2 artanh(s), s = (m - 1) / (m + 1).
+/// The same functions for one number.
 template <std::floating_point Scalar> Scalar log_of_unit(Scalar u) {
-  constexpr bool single = sizeof(Scalar) == 4;
-  using Bits = std::conditional_t<single, std::int32_t, std::int64_t>;
-  constexpr int mantissa = single ? 23 : 52;
-  constexpr Bits root_half = std::bit_cast<Bits>(Scalar(std::numbers::sqrt2 / 2));
-  const Bits above = std::bit_cast<Bits>(u) - root_half, e = above >> mantissa;
-  const Scalar m = std::bit_cast<Scalar>(root_half + (above & ((Bits(1) << mantissa) - 1)));
-  const Scalar s = (m - 1) / (m + 1), s2 = s * s;
-  constexpr int last = single ? 9 : 23;  // series s + s^3/3 + ... + s^last/last, |s| < 0.172
-  Scalar series = Scalar(1) / last;
-  for (int k = last - 2; k >= 1; k -= 2) series = series * s2 + Scalar(1) / Scalar(k);
-  return Scalar(e) * Scalar(std::numbers::ln2) + 2 * s * series;
+  using L = Lanes<Scalar, int(sizeof(Scalar))>;
+  typename L::V x = {u}, y;
+  log_of_unit<L>(x, y);
+  return y[0];
 }
-
-/// {cos 2 pi v, sin 2 pi v} for v in [0, 1): reduced to an eighth of a turn, then Taylor's series.
 template <std::floating_point Scalar> std::array<Scalar, 2> cos_sin_of_turn(Scalar v) {
-  const int quarter = int(v * 4 + Scalar(0.5));
-  const Scalar a = (v - Scalar(quarter) / 4) * Scalar(2 * std::numbers::pi), a2 = a * a;  // |a| <= pi / 4
-  constexpr int last = sizeof(Scalar) == 4 ? 10 : 18;
-  Scalar cosine = 1, sine = 1;  // cos a = 1 - a^2/2 (1 - a^2/12 (...)), sin a = a (1 - a^2/6 (1 - a^2/20 (...)))
-  for (int k = last; k >= 2; k -= 2) {
-    cosine = 1 - a2 * cosine * (Scalar(1) / Scalar(k * (k - 1)));
-    sine = 1 - a2 * sine * (Scalar(1) / Scalar(k * (k + 1)));
-  }
-  sine *= a;
-  const bool odd = quarter % 2, minus_cosine = quarter == 1 || quarter == 2, minus_sine = quarter == 2 || quarter == 3;
-  const Scalar c = odd ? sine : cosine, s = odd ? cosine : sine;
-  return {minus_cosine ? -c : c, minus_sine ? -s : s};
+  using L = Lanes<Scalar, int(sizeof(Scalar))>;
+  typename L::V x = {v}, c, s;
+  cos_sin_of_turn<L>(x, c, s);
+  return {c[0], s[0]};
 }
 
-template <std::floating_point Scalar, class Word> std::array<Scalar, 2> normal_pair(Word w0, Word w1) {
-  const Scalar radius = std::sqrt(-2 * log_of_unit(uniform_above_zero(w0)));
-  const auto [c, s] = cos_sin_of_turn(uniform(w1));
-  return {radius * c, radius * s};
+/// a0 b0 a1 b1 ... and back.
+template <class V, int... I> FLOWMATCH_INLINE inline void zip(V& a, V& b, std::integer_sequence<int, I...>) {
+  constexpr int n = sizeof...(I);
+  const V low = __builtin_shufflevector(a, b, (I / 2 + I % 2 * n)...);
+  b = __builtin_shufflevector(a, b, (n / 2 + I / 2 + I % 2 * n)...);
+  a = low;
+}
+template <class V, int... I> FLOWMATCH_INLINE inline void unzip(V& a, V& b, std::integer_sequence<int, I...>) {
+  constexpr int n = sizeof...(I);
+  const V even = __builtin_shufflevector(a, b, (I < n / 2 ? 2 * I : n + 2 * (I - n / 2))...);
+  b = __builtin_shufflevector(a, b, (I < n / 2 ? 2 * I + 1 : n + 2 * (I - n / 2) + 1)...);
+  a = even;
+}
+
+/// The words of `blocks` blocks from block `first` on, in the order of the stream; blocks is a multiple of 8. A block
+/// fills four lanes of 64 bits, of which Philox uses 32: its products need the width.
+template <class L>
+FLOWMATCH_INLINE inline void philox_words(const Rng& rng, std::uint64_t first, Index blocks, std::uint64_t* words) {
+  using U = typename L::U64;
+  constexpr int width = int(sizeof(U) / 8);
+  constexpr std::uint64_t low = 0xffffffffu;
+  for (Index i = 0; i < blocks; i += width) {
+    U c0 = {}, c1 = {}, c2 = U{} + (rng.stream & low), c3 = U{} + (rng.stream >> 32);
+    for (int lane = 0; lane < width; ++lane) {
+      c0[lane] = (first + std::uint64_t(i + lane)) & low;
+      c1[lane] = (first + std::uint64_t(i + lane)) >> 32;
+    }
+    std::uint64_t k0 = rng.seed & low, k1 = rng.seed >> 32;
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+      const U a = c0 * std::uint64_t(0xD2511F53u), b = c2 * std::uint64_t(0xCD9E8D57u);
+      c0 = (b >> 32) ^ c1 ^ k0;
+      c1 = b & low;
+      c2 = (a >> 32) ^ c3 ^ k1;
+      c3 = a & low;
+      k0 = (k0 + 0x9E3779B9u) & low;
+      k1 = (k1 + 0xBB67AE85u) & low;
+    }
+    U first_half = c0 | c1 << 32, second_half = c2 | c3 << 32;
+    zip(first_half, second_half, std::make_integer_sequence<int, width>());
+    std::memcpy(words + 2 * i, &first_half, sizeof(U));
+    std::memcpy(words + 2 * i + width, &second_half, sizeof(U));
+  }
+}
+
+/// Numbers of one kind from the words of whole blocks: value = transform of each pair of vectors of words.
+/// Words of a float have 32 bits, those of a double 64.
+template <class L> struct Uniforms {
+  using U = typename L::U;
+  static constexpr bool single = sizeof(typename L::Scalar) == 4;
+
+  FLOWMATCH_INLINE static void uniform(const U& w, typename L::V& x) {  // [0, 1)
+    if constexpr (single)
+      x = __builtin_convertvector((typename L::I)(w >> 8), typename L::V) * 0x1p-24f;
+    else
+      x = __builtin_convertvector((typename L::I)(w >> 11), typename L::V) * 0x1p-53;
+  }
+  FLOWMATCH_INLINE static void uniform_above_zero(const U& w, typename L::V& x) {  // (0, 1]
+    if constexpr (single)
+      x = (__builtin_convertvector((typename L::I)(w >> 1), typename L::V) + 0.5f) * 0x1p-31f;
+    else
+      x = (__builtin_convertvector((typename L::I)(w >> 11), typename L::V) + 0.5) * 0x1p-53;
+  }
+  FLOWMATCH_INLINE static void normal(const U& w0, const U& w1, typename L::V& z0, typename L::V& z1) {
+    typename L::V u, v, logarithm, radius, c, s;
+    uniform_above_zero(w0, u);
+    uniform(w1, v);
+    log_of_unit<L>(u, logarithm);
+    square_root<L>(typename L::Scalar(-2) * logarithm, radius);
+    cos_sin_of_turn<L>(v, c, s);
+    z0 = radius * c;
+    z1 = radius * s;
+  }
+};
+
+/// Fills x from whole blocks on: convert<L>(a, b) turns two vectors of words, in the order of the stream, into two
+/// vectors of numbers.
+template <class Scalar, class Convert> void fill(Rng& rng, std::span<Scalar> x, const Convert& convert) {
+  constexpr Index per_block = 16 / Index(sizeof(Scalar)), chunk = 64;  // blocks
+  const Index n = Index(x.size());
+  const std::uint64_t first = (rng.position + 3) / 4;
+  dispatch([&](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    alignas(64) std::uint64_t words[2 * chunk];
+    alignas(64) Scalar numbers[chunk * per_block];
+    for (Index i = 0; i < n; i += chunk * per_block) {
+      const Index left = std::min(chunk * per_block, n - i);
+      philox_words<L>(rng, first + std::uint64_t(i / per_block), (left + 8 * per_block - 1) / (8 * per_block) * 8,
+                      words);
+      for (Index k = 0; k < left; k += 2 * L::width) {
+        typename L::U a, b;
+        const char* at = reinterpret_cast<const char*>(words) + std::size_t(k) * sizeof(Scalar);
+        std::memcpy(&a, at, sizeof a);
+        std::memcpy(&b, at + sizeof a, sizeof b);
+        typename L::V va, vb;
+        convert(L(), a, b, va, vb);
+        L::store(numbers + k, va);
+        L::store(numbers + k + L::width, vb);
+      }
+      std::memcpy(x.data() + i, numbers, std::size_t(left) * sizeof(Scalar));
+    }
+  });
+  rng.position = 4 * (first + std::uint64_t((n + per_block - 1) / per_block));
 }
 
 }
 
 /// Fills x with independent uniform numbers in [0, 1).
 template <std::floating_point Scalar> void fill_uniform(Rng& rng, std::span<Scalar> x) {
-  constexpr Index per_block = 16 / Index(sizeof(Scalar));
-  const Index n = Index(x.size());
-  detail::for_each_block(rng, (n + per_block - 1) / per_block, [&](const std::array<std::uint32_t, 4>& w, Index block) {
-    for (Index k = 0; k < per_block && block * per_block + k < n; ++k) {
-      Scalar& value = x[std::size_t(block * per_block + k)];
-      if constexpr (sizeof(Scalar) == 4)
-        value = detail::uniform(w[std::size_t(k)]);
-      else
-        value = detail::uniform(detail::join(w[std::size_t(2 * k)], w[std::size_t(2 * k + 1)]));
-    }
+  detail::fill(rng, x, [](auto lanes, auto& a, auto& b, auto& va, auto& vb) FLOWMATCH_INLINE {
+    using Words = detail::Uniforms<decltype(lanes)>;
+    Words::uniform(a, va);
+    Words::uniform(b, vb);
   });
 }
 
 /// Fills x with independent standard normal numbers.
 template <std::floating_point Scalar> void fill_normal(Rng& rng, std::span<Scalar> x) {
-  constexpr Index per_block = 16 / Index(sizeof(Scalar));
-  const Index n = Index(x.size());
-  detail::for_each_block(rng, (n + per_block - 1) / per_block, [&](const std::array<std::uint32_t, 4>& w, Index block) {
-    std::array<Scalar, per_block> z;
-    if constexpr (sizeof(Scalar) == 4) {
-      const auto a = detail::normal_pair<Scalar>(w[0], w[1]), b = detail::normal_pair<Scalar>(w[2], w[3]);
-      z = {a[0], a[1], b[0], b[1]};
-    } else {
-      z = detail::normal_pair<Scalar>(detail::join(w[0], w[1]), detail::join(w[2], w[3]));
-    }
-    for (Index k = 0; k < per_block && block * per_block + k < n; ++k)
-      x[std::size_t(block * per_block + k)] = z[std::size_t(k)];
+  detail::fill(rng, x, [](auto lanes, auto& a, auto& b, auto& va, auto& vb) FLOWMATCH_INLINE {
+    constexpr auto order = std::make_integer_sequence<int, decltype(lanes)::width>();
+    detail::unzip(a, b, order);
+    detail::Uniforms<decltype(lanes)>::normal(a, b, va, vb);
+    detail::zip(va, vb, order);
   });
 }
 

@@ -335,8 +335,11 @@ TEMPLATE_TEST_CASE("Cosine and sine of a turn are right to a few units in the la
 }
 
 TEST_CASE("Normal floats never exceed 6.7, whatever the words", "[random]") {
-  const auto most = fm::detail::normal_pair<float>(std::uint32_t(0), std::uint32_t(0));
+  using L = fm::detail::Lanes<float, 16>;
+  const L::U zeros = {}, ones = ~zeros;
+  L::V most, least, sine;
+  fm::detail::Uniforms<L>::normal(zeros, zeros, most, sine);
   REQUIRE((most[0] > 6.6f && most[0] < 6.7f));
-  const auto least = fm::detail::normal_pair<float>(~std::uint32_t(0), std::uint32_t(0));
+  fm::detail::Uniforms<L>::normal(ones, zeros, least, sine);
   REQUIRE((least[0] >= 0 && least[0] < 1e-4f));
 }
