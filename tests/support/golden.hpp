@@ -14,7 +14,7 @@ namespace test {
 /// One golden file. Names are unique in it, and keep their order.
 class Golden {
  public:
-  explicit Golden(const std::string& file) : file_(std::string(FLOWMATCH_GOLDEN_DIR) + "/" + file) {
+  explicit Golden(const std::string& file) : file_(FLOWMATCH_GOLDEN_DIR "/" + file) {
     std::ifstream in(file_);
     std::string name;
     Eigen::Index rows = 0, columns = 0;

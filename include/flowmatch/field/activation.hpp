@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Activations, each as one formula for the value f(z) and its slope f'(z). V is a pack of numbers on which arithmetic
-// is elementwise: here an Eigen array of fixed size. To add one: a name, a row in the table, a branch in evaluate.
+// Activations, each as one formula for the value f(z) and its slope f'(z), on vectors of the machine.
+// To add one: a name, a row in the table, a branch in evaluate.
 #pragma once
 
-#include <cmath>
-#include <numbers>
+#include <string>
 #include <string_view>
 
-#include "flowmatch/core/check.hpp"
+#include "flowmatch/core/elementary.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -44,35 +43,56 @@ inline Activation activation_from_name(std::string_view wanted) {
   detail::fail("activation_from_name", "expected one of ", known, ", got \"", std::string(wanted), "\"");
 }
 
-/// y = f(z), slope = f'(z), elementwise. NaN stays NaN in y.
-template <Activation f, class V> void evaluate(const V& z, V& y, V& slope) {
-  using Scalar = typename V::Scalar;
-  using std::numbers::inv_sqrtpi, std::numbers::sqrt2;
-  if constexpr (f == Activation::silu) {  // z sigmoid(z)
-    const V sigmoid = (1 + (-z).exp()).inverse();
-    y = z * sigmoid;
-    slope = sigmoid + y * (1 - sigmoid);
+namespace detail {
+
+/// y = f(z), slope = f'(z), elementwise on vectors of L. NaN stays NaN in y.
+template <Activation f, class L>
+FLOWMATCH_INLINE inline void evaluate(const typename L::V& z, typename L::V& y, typename L::V& slope) {
+  using Scalar = typename L::Scalar;
+  using V = typename L::V;
+  const V zero = {}, one = zero + Scalar(1);
+  if constexpr (f == Activation::relu) {
+    y = z < zero ? zero : z;
+    slope = z > zero ? one : zero;
   } else if constexpr (f == Activation::gelu) {  // z Phi(z), exact, with the normal distribution function Phi
-    const V phi = z.unaryExpr([](Scalar s) { return Scalar(0.5) * std::erfc(s * Scalar(-1 / sqrt2)); });
+    V phi, density;
+    normal_distribution<L>(z, phi, density);
     y = z * phi;
-    slope = phi + z * (z * z * Scalar(-0.5)).exp() * Scalar(inv_sqrtpi / sqrt2);
-  } else if constexpr (f == Activation::tanh) {
-    y = z.tanh();
-    slope = 1 - y * y;
-  } else if constexpr (f == Activation::relu) {
-    y = (z < 0).select(V::Zero(), z);
-    slope = (z > 0).select(V::Ones(), V::Zero());
-  } else if constexpr (f == Activation::selu) {  // Klambauer et al. 2017
-    constexpr Scalar scale = Scalar(1.0507009873554804934193349852946);
-    constexpr Scalar scale_alpha = scale * Scalar(1.6732632423543772848170429916717);
-    y = (z > 0).select(scale * z, scale_alpha * z.expm1());
-    slope = (z > 0).select(V::Constant(scale), scale_alpha * z.exp());
-  } else {  // softplus: log(1 + e^z) without overflow
-    static_assert(f == Activation::softplus);
-    const V e = (-z.abs()).exp();
-    y = (z < 0).select(V::Zero(), z) + e.log1p();
-    slope = (z < 0).select(e, V::Ones()) / (1 + e);
+    slope = phi + z * density;
+  } else {
+    V size, e;  // |z|, and e^-|z| which cannot overflow
+    absolute<L>(z, size);
+    exp_of_negative<L>(f == Activation::tanh ? -(size + size) : -size, e);
+    if constexpr (f == Activation::silu) {  // z sigmoid(z), sigmoid = 1 / (1 + e^-z)
+      const V inverse = one / (one + e), sigmoid = z < zero ? e * inverse : inverse;
+      y = z * sigmoid;
+      slope = sigmoid + y * (one - sigmoid);
+    } else if constexpr (f == Activation::tanh) {
+      y = (one - e) / (one + e);
+      V odd;
+      tanh_near_zero<L>(size, odd);
+      y = size < zero + Scalar(0.6) ? odd : y;
+      with_sign_of<L>(z, y);
+      slope = one - y * y;
+    } else if constexpr (f == Activation::selu) {  // Klambauer et al. 2017
+      constexpr Scalar scale = Scalar(1.0507009873554804934193349852946);
+      constexpr Scalar scale_alpha = scale * Scalar(1.6732632423543772848170429916717);
+      V minus_one;  // e^z - 1 for z < 0
+      expm1_of_negative<L>(-size, e, minus_one);
+      y = z > zero ? scale * z : scale_alpha * minus_one;
+      slope = z > zero ? zero + scale : scale_alpha * e;
+    } else {  // softplus: log(1 + e^z) without overflow
+      static_assert(f == Activation::softplus);
+      V logarithm;
+      log1p_of_unit<L>(e, logarithm);
+      const V inverse = one / (one + e);
+      y = (z < zero ? zero : z) + logarithm;
+      slope = z < zero ? e * inverse : inverse;
+    }
   }
+  keep_nan<L>(z, y);
+}
+
 }
 
 /// Calls body(constant) where constant.value is the activation as a compile-time constant: one branch for a whole tile.

@@ -6,7 +6,12 @@
 // weights are only broadcast and can be read where they are, and normalisation over features is elementwise.
 #pragma once
 
+#include <cmath>
+#include <utility>
+
+#include "flowmatch/core/tile.hpp"
 #include "flowmatch/field/activation.hpp"
+#include "flowmatch/field/microkernel.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -32,81 +37,311 @@ template <class Scalar> struct Norm {
   typename Layer<Scalar>::template View<RowVector<std::remove_const_t<Scalar>>> scale, shift;
 };
 
+template <class L>
+inline constexpr int block_columns = L::width * sizeof(typename L::Scalar) == 64 ? 12 : 6;  // what registers can hold
+
+/// W x for one tile; finish(sum, o, s) takes the sums of output o for the samples from s on. Every sum runs over the
+/// inputs in order.
+template <class L, class Finish>
+FLOWMATCH_INLINE inline void multiply(const Layer<const typename L::Scalar>& layer, TileIn<typename L::Scalar> x,
+                                      const Finish& finish) {
+  using V = typename L::V;
+  const Index in = layer.weight.rows(), out = layer.weight.cols(), samples = x.rows();
+  for (Index s = 0; s < samples; s += 2 * L::width)
+    panel<L, 2, block_columns<L>>(
+        x.data() + s, x.outerStride(), layer.weight.data(), 1, in, in, 0, out,
+        [](V& sum, Index, int) FLOWMATCH_INLINE { sum = V{}; },
+        [&](const V& sum, Index o, int v) FLOWMATCH_INLINE { finish(sum, o, s + v * L::width); });
+}
+
 /// z = W x + b
 template <class Scalar> void product(const Layer<const Scalar>& layer, TileIn<Scalar> x, Tile<Scalar> z) {
-  z.noalias() = x * layer.weight;
-  z.rowwise() += layer.bias;
+  dispatch([&](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    const Scalar* bias = layer.bias.data();
+    Scalar* to = z.data();
+    const Index stride = z.outerStride();
+    multiply<L>(layer, x, [=](const typename L::V& sum, Index o, Index s) FLOWMATCH_INLINE {
+      const typename L::V value = sum + bias[o];
+      L::store(to + o * stride + s, value);
+    });
+  });
 }
 
 /// z += W x + b: a residual block's end
 template <class Scalar> void add_product(const Layer<const Scalar>& layer, TileIn<Scalar> x, Tile<Scalar> z) {
-  z.noalias() += x * layer.weight;
-  z.rowwise() += layer.bias;
+  dispatch([&](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    const Scalar* bias = layer.bias.data();
+    Scalar* to = z.data();
+    const Index stride = z.outerStride();
+    multiply<L>(layer, x, [=](const typename L::V& sum, Index o, Index s) FLOWMATCH_INLINE {
+      typename L::V value;
+      L::load(to + o * stride + s, value);
+      value += sum + bias[o];
+      L::store(to + o * stride + s, value);
+    });
+  });
 }
 
-/// dx = W' dz
+/// y = f(W x + b), slope = f'(W x + b), while the sums are in registers
+template <class Scalar>
+void product(const Layer<const Scalar>& layer, TileIn<Scalar> x, Activation f, Tile<Scalar> y, Tile<Scalar> slope) {
+  with_activation(f, [&](auto activation) {
+    dispatch([&](auto width) FLOWMATCH_INLINE {
+      using L = Lanes<Scalar, decltype(width)::bytes>;
+      const Scalar* bias = layer.bias.data();
+      Scalar *to = y.data(), *to_slope = slope.data();
+      const Index stride = y.outerStride(), slope_stride = slope.outerStride();
+      multiply<L>(layer, x, [=](const typename L::V& sum, Index o, Index s) FLOWMATCH_INLINE {
+        const typename L::V z = sum + bias[o];
+        typename L::V value, derivative;
+        evaluate<decltype(activation)::value, L>(z, value, derivative);
+        L::store(to + o * stride + s, value);
+        L::store(to_slope + o * slope_stride + s, derivative);
+      });
+    });
+  });
+}
+
+/// dx = slope * W' dz, elementwise by the slope; without a slope dx = W' dz. The sum over outputs is cut into blocks,
+/// so that the rows of W in use stay in cache; it is one chain all the same, continued where the last block left it.
+template <class Scalar>
+void back_product(const Layer<const Scalar>& layer, TileIn<Scalar> dz, const Scalar* slope, Index slope_stride,
+                  Tile<Scalar> dx) {
+  const Index in = layer.weight.rows(), out = layer.weight.cols(), samples = dz.rows();
+  const Index dz_stride = dz.outerStride(), dx_stride = dx.outerStride();
+  const Scalar *output = dz.data(), *weight = layer.weight.data();
+  Scalar* input = dx.data();
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    using V = typename L::V;
+    constexpr Index block = 128;
+    for (Index k = 0; k < out; k += block)
+      for (Index s = 0; s < samples; s += 2 * L::width)
+        panel<L, 2, block_columns<L>>(
+            output + k * dz_stride + s, dz_stride, weight + k * in, in, 1, std::min(block, out - k), 0, in,
+            [=](V& sum, Index i, int v) FLOWMATCH_INLINE {
+              if (k == 0)
+                sum = V{};
+              else
+                L::load(input + i * dx_stride + s + v * L::width, sum);
+            },
+            [=](const V& sum, Index i, int v) FLOWMATCH_INLINE {
+              V value = sum;
+              if (slope && k + block >= out) {
+                V factor;
+                L::load(slope + i * slope_stride + s + v * L::width, factor);
+                value *= factor;
+              }
+              L::store(input + i * dx_stride + s + v * L::width, value);
+            });
+  });
+}
+template <class Scalar>
+void back_product(const Layer<const Scalar>& layer, TileIn<Scalar> dz, TileIn<Scalar> slope, Tile<Scalar> dx) {
+  back_product<Scalar>(layer, dz, slope.data(), slope.outerStride(), dx);
+}
 template <class Scalar> void back_product(const Layer<const Scalar>& layer, TileIn<Scalar> dz, Tile<Scalar> dx) {
-  dx.noalias() = dz * layer.weight.transpose();
+  back_product<Scalar>(layer, dz, nullptr, 0, dx);
 }
 
-/// dW += dz x', db += sum of dz over samples
+/// to[c to_stride + r] = from[r from_stride + c], by squares in registers.
+template <class L, int Half, int... I, class V>
+FLOWMATCH_INLINE inline void exchange(V& a, V& b, std::integer_sequence<int, I...>) {
+  constexpr int n = L::width;
+  const V low = __builtin_shufflevector(a, b, (I & Half ? n + I - Half : I)...);
+  b = __builtin_shufflevector(a, b, (I & Half ? n + I : I + Half)...);
+  a = low;
+}
+template <class L, int Half, class V> FLOWMATCH_INLINE inline void transpose_square(V (&rows)[L::width]) {
+  if constexpr (Half > 0) {
+#pragma GCC unroll 16
+    for (int r = 0; r < L::width; ++r)
+      if (!(r & Half)) exchange<L, Half>(rows[r], rows[r + Half], std::make_integer_sequence<int, L::width>());
+    transpose_square<L, Half / 2>(rows);
+  }
+}
+template <class L>
+FLOWMATCH_INLINE inline void transpose(const typename L::Scalar* from, Index from_stride, Index rows, Index columns,
+                                       typename L::Scalar* to, Index to_stride) {
+  constexpr Index n = L::width;
+  const Index full_rows = rows / n * n, full_columns = columns / n * n;
+  for (Index r = 0; r < full_rows; r += n)
+    for (Index c = 0; c < full_columns; c += n) {
+      typename L::V square[n];
+#pragma GCC unroll 16
+      for (int k = 0; k < n; ++k) L::load(from + (r + k) * from_stride + c, square[k]);
+      transpose_square<L, n / 2>(square);
+#pragma GCC unroll 16
+      for (int k = 0; k < n; ++k) L::store(to + (c + k) * to_stride + r, square[k]);
+    }
+  for (Index r = 0; r < rows; ++r)
+    for (Index c = r < full_rows ? full_columns : 0; c < columns; ++c)
+      to[c * to_stride + r] = from[r * from_stride + c];
+}
+
+/// The sum of term(s) over samples in 16 chains (s modulo 16) and a tree over them: fixed, yet fast.
+template <class Term> FLOWMATCH_INLINE inline auto sum_of_lanes(Index samples, const Term& term) {
+  decltype(term(0)) sums[16] = {};
+  Index s = 0;
+  for (; s + 16 <= samples; s += 16)
+    for (int k = 0; k < 16; ++k) sums[k] += term(s + k);
+  for (; s < samples; ++s) sums[s % 16] += term(s);
+  for (int half = 8; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
+  return sums[0];
+}
+
+/// dW += dz x', db += sum of dz over samples. Here the inputs fill the lanes, since they are what is contiguous in a
+/// row of W: x is turned round, 32 features at a time. Samples are added in their order, so that tiles do not show in
+/// W's bits; db adds 16 partial sums (samples modulo 16) in each tile.
 template <class Scalar> void gradient_product(TileIn<Scalar> x, TileIn<Scalar> dz, Layer<Scalar> gradient) {
-  gradient.weight.noalias() += x.transpose() * dz;
-  gradient.bias += dz.colwise().sum();
+  const Index in = gradient.weight.rows(), out = gradient.weight.cols(), samples = x.rows();
+  const Index x_stride = x.outerStride(), dz_stride = dz.outerStride();
+  const Scalar *input = x.data(), *output = dz.data();
+  Scalar *weight = gradient.weight.data(), *bias = gradient.bias.data();
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    using V = typename L::V;
+    constexpr Index features = 32;
+    alignas(64) Scalar turned[tile_columns * features];  // sample s: features i .. i + 31 at turned + 32 s
+    for (Index first = 0; first < samples; first += tile_columns)
+      for (Index i = 0; i < in; i += features) {
+        const Index n = std::min(tile_columns, samples - first), here = std::min(features, in - i);
+        transpose<L>(input + i * x_stride + first, x_stride, here, n, turned, features);
+        for (Index lane = 0; lane < here; lane += 2 * L::width) {
+          const Index left = here - lane;
+          Scalar* column = weight + i + lane;
+          const auto rows = [=](auto vectors, auto whole) FLOWMATCH_INLINE {
+            panel<L, decltype(vectors)::value, block_columns<L>>(
+                turned + lane, features, output + first, 1, dz_stride, n, 0, out,
+                [=](V& sum, Index o, int v) FLOWMATCH_INLINE {
+                  Scalar* p = column + o * in + v * L::width;
+                  if constexpr (decltype(whole)::value)
+                    L::load(p, sum);
+                  else
+                    L::load(p, left - v * L::width, sum);
+                },
+                [=](const V& sum, Index o, int v) FLOWMATCH_INLINE {
+                  Scalar* p = column + o * in + v * L::width;
+                  if constexpr (decltype(whole)::value)
+                    L::store(p, sum);
+                  else
+                    L::store(p, left - v * L::width, sum);
+                });
+          };
+          if (left >= 2 * L::width)
+            rows(std::integral_constant<int, 2>(), std::true_type());
+          else if (left > L::width)
+            rows(std::integral_constant<int, 2>(), std::false_type());
+          else
+            rows(std::integral_constant<int, 1>(), std::false_type());
+        }
+      }
+  });
+  for (Index o = 0; o < out; ++o) bias[o] += sum_of_lanes(samples, [=](Index s) { return output[o * dz_stride + s]; });
 }
 
 /// y = f(z), slope = f'(z). y may be z.
 template <class Scalar> void activate(Activation f, TileIn<Scalar> z, Tile<Scalar> y, Tile<Scalar> slope) {
-  constexpr int width = 16;
-  using Pack = Eigen::Array<Scalar, width, 1>;
-  with_activation(f, [&](auto constant) {
-    Pack in = Pack::Zero(), value, derivative;
-    for (Index k = 0; k < z.cols(); ++k)
-      for (Index j = 0; j < z.rows(); j += width) {
-        const Index n = std::min<Index>(width, z.rows() - j);
-        if (n == width) {
-          in = z.col(k).template segment<width>(j);
-          evaluate<constant.value>(in, value, derivative);
-          y.col(k).template segment<width>(j) = value;
-          slope.col(k).template segment<width>(j) = derivative;
-        } else {
-          in.head(n) = z.col(k).segment(j, n);
-          evaluate<constant.value>(in, value, derivative);
-          y.col(k).segment(j, n) = value.head(n);
-          slope.col(k).segment(j, n) = derivative.head(n);
+  const Index samples = z.rows(), features = z.cols();
+  const Index z_stride = z.outerStride(), y_stride = y.outerStride(), slope_stride = slope.outerStride();
+  const Scalar* in = z.data();
+  Scalar *value = y.data(), *derivative = slope.data();
+  with_activation(f, [=](auto constant) {
+    dispatch([=](auto width) FLOWMATCH_INLINE {
+      using L = Lanes<Scalar, decltype(width)::bytes>;
+      for (Index k = 0; k < features; ++k)
+        for (Index s = 0; s < samples; s += L::width) {
+          typename L::V a, b, c;
+          L::load(in + k * z_stride + s, a);
+          evaluate<decltype(constant)::value, L>(a, b, c);
+          L::store(value + k * y_stride + s, b);
+          L::store(derivative + k * slope_stride + s, c);
         }
-      }
+    });
   });
 }
 
-/// Layer norm over the features of each sample (Ba et al. 2016): n = (z - mean) / sqrt(variance + 1e-5) with the biased
-/// variance, y = scale n + shift. Keeps n and inverse_deviation (one entry per sample) for normalize_back.
+/// Layer norm over the features of each sample (Ba et al. 2016; eq. 10): n = (z - mean) / sqrt(variance + 1e-5) with
+/// the biased variance, y = scale n + shift. Keeps n and inverse_deviation (samples x 1) for normalize_back. A sample
+/// stays in its lane, so that nothing is summed across lanes.
 template <class Scalar>
-void normalize(const Norm<const Scalar>& norm, TileIn<Scalar> z, Tile<Scalar> n, VectorRef<Scalar> inverse_deviation,
+void normalize(const Norm<const Scalar>& norm, TileIn<Scalar> z, Tile<Scalar> n, Tile<Scalar> inverse_deviation,
                Tile<Scalar> y) {
-  const Scalar features = Scalar(z.cols());
-  auto& mean = inverse_deviation;  // its memory, until the deviation is known
-  mean = z.rowwise().sum() / features;
-  n = z.colwise() - mean;
-  inverse_deviation.array() = (n.array().square().rowwise().sum() / features + Scalar(1e-5)).sqrt().inverse();
-  n.array().colwise() *= inverse_deviation.array();
-  for (Index k = 0; k < z.cols(); ++k) y.col(k).array() = n.col(k).array() * norm.scale(k) + norm.shift(k);
+  const Index samples = z.rows(), features = z.cols();
+  const Index z_stride = z.outerStride(), n_stride = n.outerStride(), y_stride = y.outerStride();
+  const Scalar *in = z.data(), *scale = norm.scale.data(), *shift = norm.shift.data();
+  Scalar *normalized = n.data(), *inverse = inverse_deviation.data(), *out = y.data();
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    using V = typename L::V;
+    for (Index s = 0; s < samples; s += L::width) {
+      V mean = {}, variance = {}, v;
+      for (Index k = 0; k < features; ++k) {
+        L::load(in + k * z_stride + s, v);
+        mean += v;
+      }
+      mean /= Scalar(features);
+      for (Index k = 0; k < features; ++k) {
+        L::load(in + k * z_stride + s, v);
+        v -= mean;
+        variance += v * v;
+      }
+      variance = variance / Scalar(features) + Scalar(1e-5);
+      for (int lane = 0; lane < L::width; ++lane) variance[lane] = std::sqrt(variance[lane]);
+      const V deviation = Scalar(1) / variance;
+      L::store(inverse + s, deviation);
+      for (Index k = 0; k < features; ++k) {
+        L::load(in + k * z_stride + s, v);
+        v = (v - mean) * deviation;
+        L::store(normalized + k * n_stride + s, v);
+        L::store(out + k * y_stride + s, v * scale[k] + shift[k]);
+      }
+    }
+  });
 }
 
 /// The way back: dz += (d - mean(d) - n mean(d n)) inverse_deviation with d = scale dy, dscale += sum dy n,
-/// dshift += sum dy. Overwrites dy with d; sums is scratch (samples x 2).
+/// dshift += sum dy.
 template <class Scalar>
-void normalize_back(const Norm<const Scalar>& norm, TileIn<Scalar> n, VectorIn<Scalar> inverse_deviation,
-                    Tile<Scalar> dy, Tile<Scalar> sums, Norm<Scalar> gradient, Tile<Scalar> dz) {
-  const Scalar features = Scalar(n.cols());
-  gradient.scale += dy.cwiseProduct(n).colwise().sum();
-  gradient.shift += dy.colwise().sum();
-  for (Index k = 0; k < n.cols(); ++k) dy.col(k) *= norm.scale(k);
-  sums.col(0) = dy.rowwise().sum() / features;
-  sums.col(1) = dy.cwiseProduct(n).rowwise().sum() / features;
-  for (Index k = 0; k < n.cols(); ++k)
-    dz.col(k).array() +=
-        (dy.col(k) - sums.col(0) - n.col(k).cwiseProduct(sums.col(1))).array() * inverse_deviation.array();
+void normalize_back(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<Scalar> inverse_deviation,
+                    TileIn<Scalar> dy, Norm<Scalar> gradient, Tile<Scalar> dz) {
+  const Index samples = n.rows(), features = n.cols();
+  const Index n_stride = n.outerStride(), dy_stride = dy.outerStride(), dz_stride = dz.outerStride();
+  const Scalar *normalized = n.data(), *inverse = inverse_deviation.data(), *above = dy.data();
+  const Scalar* scale = norm.scale.data();
+  Scalar* below = dz.data();
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    using V = typename L::V;
+    for (Index s = 0; s < samples; s += L::width) {
+      V sum = {}, product_sum = {}, deviation, v, d;
+      for (Index k = 0; k < features; ++k) {
+        L::load(normalized + k * n_stride + s, v);
+        L::load(above + k * dy_stride + s, d);
+        d *= scale[k];
+        sum += d;
+        product_sum += d * v;
+      }
+      sum /= Scalar(features);
+      product_sum /= Scalar(features);
+      L::load(inverse + s, deviation);
+      for (Index k = 0; k < features; ++k) {
+        V before;
+        L::load(normalized + k * n_stride + s, v);
+        L::load(above + k * dy_stride + s, d);
+        L::load(below + k * dz_stride + s, before);
+        L::store(below + k * dz_stride + s, before + (d * scale[k] - sum - v * product_sum) * deviation);
+      }
+    }
+  });
+  for (Index k = 0; k < features; ++k) {
+    gradient.shift(k) += sum_of_lanes(samples, [=](Index s) { return above[k * dy_stride + s]; });
+    gradient.scale(k) +=
+        sum_of_lanes(samples, [=](Index s) { return above[k * dy_stride + s] * normalized[k * n_stride + s]; });
+  }
 }
 
 }

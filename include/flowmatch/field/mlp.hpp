@@ -18,9 +18,9 @@
 namespace flowmatch::inline FLOWMATCH_ABI {
 
 struct MlpOptions {
-  Index in = 0;               ///< rows of the input, >= 1
-  std::vector<Index> hidden;  ///< width of each hidden layer; residual: all equal, the first is the input layer
-  Index out = 0;              ///< rows of the output, >= 1
+  Index in = 0;                    ///< rows of the input, >= 1
+  std::vector<Index> hidden = {};  ///< width of each hidden layer; residual: all equal, the first is the input layer
+  Index out = 0;                   ///< rows of the output, >= 1
   Activation activation = Activation::silu;
   bool residual = false;     ///< pre-layer-norm residual blocks instead of plain layers
   bool zero_output = false;  ///< start the output layer at zero, so that the untrained net says 0
@@ -90,13 +90,13 @@ template <std::floating_point ScalarType = float> class Mlp {
   /// or the net before had other options.
   class Workspace {
     friend class Mlp;
-    struct LayerMemory {
-      Matrix<Scalar> input, slope, normalized;  // a_l; f'(...); norm_l before scale and shift. samples x features
-      Vector<Scalar> inverse_deviation;
+    struct LayerMemory {                                    // of a layer and one tile
+      detail::TileMemory<Scalar> input, slope, normalized;  // a_l; f'(n_l); n_l before scale and shift
+      detail::TileMemory<Scalar> inverse_deviation;         // samples x 1
     };
     MlpOptions made_for;  // sizes are those of this net; that of no net at first
     std::vector<LayerMemory> layers;
-    Matrix<Scalar> z, dz, da, sums;
+    detail::TileMemory<Scalar> z, dz, da;
     Index samples = 0;
   };
 
@@ -149,58 +149,64 @@ template <std::floating_point ScalarType = float> class Mlp {
   /// The samples x in() block of the workspace that forward_tile reads.
   auto input_tile(Index samples, Workspace& w) const {
     reserve(samples, w);
-    return w.layers[0].input.topRows(samples);
+    return w.layers[0].input.view(samples, in());
   }
 
   /// The output as a samples x out() block of the workspace.
   auto forward_tile(Workspace& w) const {
     const Index n = w.samples;
+    const Activation f = options_.activation;
     for (Index l = 0; l <= last(); ++l) {
-      auto& memory = w.layers[std::size_t(l)];
-      auto a = memory.input.topRows(n);
-      if (l > 0) {
-        const auto z = w.z.topLeftCorner(n, width(l));  // z_l-1
-        auto slope = memory.slope.topRows(n);
-        if (has_norm(l)) {
-          detail::normalize<Scalar>(norm(parameters_.data(), l), z, memory.normalized.topRows(n),
-                                    memory.inverse_deviation.head(n), a);
-          detail::activate<Scalar>(options_.activation, a, a, slope);
-        } else {
-          detail::activate<Scalar>(options_.activation, z, a, slope);
-        }
+      const auto affine = layer(parameters_.data(), l);
+      const auto a = w.layers[std::size_t(l)].input.view(n, width(l));
+      if (l == last()) {
+        detail::product<Scalar>(affine, a, w.z.view(n, out()));
+        break;
       }
-      auto z = w.z.topLeftCorner(n, width(l + 1));
-      if (has_norm(l))
-        detail::add_product<Scalar>(layer(parameters_.data(), l), a, z);
-      else
-        detail::product<Scalar>(layer(parameters_.data(), l), a, z);
+      auto& next = w.layers[std::size_t(l + 1)];
+      auto z = w.z.view(n, width(l + 1)), next_a = next.input.view(n, width(l + 1));
+      auto slope = next.slope.view(n, width(l + 1));
+      if (!options_.residual) {
+        detail::product<Scalar>(affine, a, f, next_a, slope);
+      } else {
+        if (l == 0)
+          detail::product<Scalar>(affine, a, z);
+        else
+          detail::add_product<Scalar>(affine, a, z);
+        if (has_norm(l + 1))
+          detail::normalize<Scalar>(norm(parameters_.data(), l + 1), z, next.normalized.view(n, width(l + 1)),
+                                    next.inverse_deviation.view(n, 1), next_a);
+        detail::activate<Scalar>(f, has_norm(l + 1) ? next_a : z, next_a, slope);
+      }
     }
-    return w.z.topLeftCorner(n, out());
+    return w.z.view(n, out());
   }
 
   /// gradient += what the output gradient dy (out() x samples) says. input_gradient_tile gives the input's part.
   void backward_tile(MatrixIn<Scalar> dy, Workspace& w, VectorRef<Scalar> gradient) const {
     const Index n = w.samples;
-    w.dz.topLeftCorner(n, out()) = dy.transpose();
+    w.dz.view(n, out()) = dy.transpose();
     for (Index l = last(); l >= 0; --l) {
       auto& memory = w.layers[std::size_t(l)];
-      auto dz = w.dz.topLeftCorner(n, width(l + 1));
-      detail::gradient_product<Scalar>(memory.input.topRows(n), dz, layer(gradient.data(), l));
-      auto da = w.da.topLeftCorner(n, width(l));
-      detail::back_product<Scalar>(layer(parameters_.data(), l), dz, da);
+      auto dz = w.dz.view(n, width(l + 1));
+      detail::gradient_product<Scalar>(memory.input.view(n, width(l)), dz, layer(gradient.data(), l));
       if (l == 0) break;
-      da.array() *= memory.slope.topRows(n).array();
+      auto da = w.da.view(n, width(l));
+      detail::back_product<Scalar>(layer(parameters_.data(), l), dz, memory.slope.view(n, width(l)), da);
       if (has_norm(l))  // the trunk's dz stays and the branch is added
-        detail::normalize_back<Scalar>(norm(parameters_.data(), l), memory.normalized.topRows(n),
-                                       memory.inverse_deviation.head(n), da, w.sums.topRows(n),
-                                       norm(gradient.data(), l), dz);
+        detail::normalize_back<Scalar>(norm(parameters_.data(), l), memory.normalized.view(n, width(l)),
+                                       memory.inverse_deviation.view(n, 1), da, norm(gradient.data(), l), dz);
       else
-        w.dz.topLeftCorner(n, width(l)) = da;
+        std::swap(w.dz, w.da);
     }
   }
 
   /// After backward_tile: the gradient with respect to the input, samples x in().
-  auto input_gradient_tile(Workspace& w) const { return w.da.topLeftCorner(w.samples, in()); }
+  auto input_gradient_tile(Workspace& w) const {
+    auto da = w.da.view(w.samples, in());
+    detail::back_product<Scalar>(layer(parameters_.data(), 0), w.dz.view(w.samples, width(1)), da);
+    return da;
+  }
 
  private:
   Index last() const { return options_.last(); }
@@ -232,25 +238,22 @@ template <std::floating_point ScalarType = float> class Mlp {
   }
 
   void reserve(Index samples, Workspace& w) const {
-    if (w.made_for != options_ || w.z.rows() < samples) {
-      const Index rows = std::max(samples, w.z.rows());
+    if (w.made_for != options_ || w.z.samples() < samples) {
+      const Index n = std::max(samples, w.z.samples());
       Index widest = 0;
       w.made_for = {};  // so that a workspace left half-sized by std::bad_alloc is sized again
       w.layers.resize(weights_.size());
       for (Index l = 0; l <= last(); ++l) {
         auto& memory = w.layers[std::size_t(l)];
-        memory.input.resize(rows, width(l));
-        if (l > 0) memory.slope.resize(rows, width(l));
-        if (has_norm(l)) {
-          memory.normalized.resize(rows, width(l));
-          memory.inverse_deviation.resize(rows);
-        }
+        memory.input = {n, width(l)};
+        memory.slope = {n, l > 0 ? width(l) : 0};
+        memory.normalized = {n, has_norm(l) ? width(l) : 0};
+        memory.inverse_deviation = {n, has_norm(l) ? 1 : 0};
         widest = std::max({widest, width(l), width(l + 1)});
       }
-      w.z.resize(rows, widest);
-      w.dz.resize(rows, widest);
-      w.da.resize(rows, widest);
-      w.sums.resize(rows, 2);
+      w.z = {n, widest};
+      w.dz = {n, widest};
+      w.da = {n, widest};
       w.made_for = options_;
     }
     w.samples = samples;

@@ -11,9 +11,9 @@
 namespace flowmatch::inline FLOWMATCH_ABI {
 
 struct VelocityMlpOptions {
-  Index dim = 0;              ///< rows of a sample, >= 1
-  Index condition_dim = 0;    ///< rows of a condition, 0: none
-  std::vector<Index> hidden;  ///< width of each hidden layer; residual: all equal, the first is the input layer
+  Index dim = 0;                   ///< rows of a sample, >= 1
+  Index condition_dim = 0;         ///< rows of a condition, 0: none
+  std::vector<Index> hidden = {};  ///< width of each hidden layer; residual: all equal, the first is the input layer
   Activation activation = Activation::silu;
   bool residual = false;       ///< pre-layer-norm residual blocks: slower, better for hard data
   Index time_frequencies = 0;  ///< number of sine and cosine pairs beside t itself; 8 is a good number

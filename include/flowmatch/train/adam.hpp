@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "flowmatch/core/check.hpp"
+#include "flowmatch/core/elementary.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -71,16 +71,25 @@ template <std::floating_point Scalar> struct AdamState {
     const Scalar part1 = Scalar(1 - o.beta1), part2 = Scalar(1 - o.beta2);  // in double: 1 - 0.999f is off by 1e-5
     const Scalar epsilon = Scalar(o.epsilon);
     const Scalar keep = Scalar(1 - shrink);
-    constexpr Index block = 256;  // so that the four vectors are read and written once
-    for (Index i = 0; i < m.size(); i += block) {
-      const Index n = std::min(block, m.size() - i);
-      auto p = parameters.segment(i, n).array();
-      auto mean = m.segment(i, n).array(), square = v.segment(i, n).array();
-      const auto g = gradient.segment(i, n).array();
-      mean += (g - mean) * part1;
-      square += (g * g - square) * part2;
-      p = keep * p - rate * mean / (square.sqrt() * root_correction + epsilon);
-    }
+    Scalar *p = parameters.data(), *mean = m.data(), *square = v.data();
+    const Scalar* g = gradient.data();
+    dispatch([=, size = m.size()](auto width) FLOWMATCH_INLINE {  // each vector is read and written once
+      using L = Lanes<Scalar, decltype(width)::bytes>;
+      for (Index i = 0; i < size; i += L::width) {
+        typename L::V pi, gi, mi, vi, root;
+        L::load(p + i, size - i, pi);
+        L::load(g + i, size - i, gi);
+        L::load(mean + i, size - i, mi);
+        L::load(square + i, size - i, vi);
+        mi += (gi - mi) * part1;
+        vi += (gi * gi - vi) * part2;
+        square_root<L>(vi, root);
+        pi = keep * pi - rate * mi / (root * root_correction + epsilon);
+        L::store(mean + i, size - i, mi);
+        L::store(square + i, size - i, vi);
+        L::store(p + i, size - i, pi);
+      }
+    });
   }
 };
 

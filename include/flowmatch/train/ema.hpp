@@ -10,8 +10,8 @@ struct EmaOptions {
   double decay = 0.999;  ///< in [0, 1); the average looks back over about 1 / (1 - decay) steps
 };
 
-/// Eq. 13: average = d average + (1 - d) parameters, where in the k-th update (k = 1, 2, ...) d = min(decay, k / (k + 9)), so
-/// that the start is soon forgotten. Afterwards: net.set_parameters(ema.parameters()).
+/// Eq. 13: average = d average + (1 - d) parameters, where in the k-th update (k = 1, 2, ...) d = min(decay, k / (k +
+/// 9)), so that the start is soon forgotten. Afterwards: net.set_parameters(ema.parameters()).
 template <std::floating_point Scalar> class Ema {
  public:
   /// Starts at the given parameters. Throws std::invalid_argument if decay is outside [0, 1).
