@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flowmatch/core/random.hpp"
+#include "flowmatch/core/threads.hpp"
 #include "flowmatch/field/kernel.hpp"
 #include "flowmatch/field/trainable.hpp"
 #include "flowmatch/ode/integrate.hpp"
@@ -17,7 +18,14 @@ template <TrainableField Field, Stepper S> class Sampler {
 
   /// Throws std::invalid_argument if the options are wrong (see time_grid).
   Sampler(Field field, S stepper, const OdeOptions& options = {})
-      : field_(std::move(field)), stepper_(stepper), times_(time_grid(options)) {}
+      : field_(std::move(field)), stepper_(stepper), times_(time_grid(options)), memory_(1) {}
+  /// With a team of threads, which must outlive this object and shares the samples of a call.
+  Sampler(Field field, S stepper, const OdeOptions& options, Threads& team)
+      : field_(std::move(field)),
+        stepper_(stepper),
+        times_(time_grid(options)),
+        team_(&team),
+        memory_(std::size_t(team.size())) {}
 
   /// x: dim x n start points, in place; c: condition_dim x n. Throws std::invalid_argument if a shape is wrong or a
   /// number not finite, std::runtime_error with sample and time if the solution leaves the finite numbers.
@@ -26,15 +34,26 @@ template <TrainableField Field, Stepper S> class Sampler {
     detail::check_shape("Sampler", "c", c, field_.condition_dim(), x.cols());
     detail::check_finite("Sampler", "x", x);
     detail::check_finite("Sampler", "c", c);
-    auto velocity = [this](const auto& y, const auto& t, const auto& condition, auto& v) {
-      field_.forward(y, t, condition, v, workspace_);
+    const Index tiles = (x.cols() + tile_columns - 1) / tile_columns;
+    const int threads = team_ && tiles > 1 ? team_->size() : 1;
+    const auto work = [&](int thread) {
+      Memory& memory = memory_[std::size_t(thread)];
+      auto velocity = [&](const auto& y, const auto& t, const auto& condition, auto& v) {
+        field_.forward(y, t, condition, v, memory.workspace);
+      };
+      const detail::Share mine = detail::share(tiles, thread, threads);
+      for (Index tile = mine.begin; tile < mine.end; ++tile) {  // a tile goes through all steps while in cache
+        const Index first = tile * tile_columns, n = std::min(tile_columns, x.cols() - first);
+        detail::integrate_tile<Scalar>(velocity, x.middleCols(first, n), c.middleCols(first, n), stepper_, times_,
+                                       memory.stepper, first, NoObserver());
+      }
     };
-    for (Index first = 0; first < x.cols(); first += tile_columns) {  // a tile goes through all steps while in cache
-      const Index n = std::min(tile_columns, x.cols() - first);
-      detail::integrate_tile<Scalar>(velocity, x.middleCols(first, n), c.middleCols(first, n), stepper_, times_,
-                                     memory_, first, NoObserver());
-    }
+    if (threads > 1)
+      team_->run(work);
+    else
+      work(0);
   }
+
   /// Without a condition.
   void operator()(MatrixRef<Scalar> x) {
     no_condition_.resize(0, x.cols());
@@ -54,8 +73,12 @@ template <TrainableField Field, Stepper S> class Sampler {
   Field field_;
   S stepper_;
   std::vector<double> times_;
-  typename Field::Workspace workspace_;
-  StepperMemory<Scalar> memory_;
+  struct Memory {  // of one thread
+    typename Field::Workspace workspace;
+    StepperMemory<Scalar> stepper;
+  };
+  Threads* team_ = nullptr;
+  std::vector<Memory> memory_;
   Matrix<Scalar> no_condition_;
 };
 

@@ -10,21 +10,29 @@
 // that many columns. Ready ones: mean_squared_error and softmax_cross_entropy in train/loss.hpp.
 #pragma once
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
+#include "flowmatch/core/threads.hpp"
 #include "flowmatch/field/mlp.hpp"
 #include "flowmatch/field/trainable.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
 /// For a TrainableField or an Mlp. Owns the scratch memory: make it once, use it in every step. After the first step of
-/// a batch size it resizes nothing. One for each thread of yours.
+/// a batch size it resizes nothing. One for each thread of yours; a team of threads shares the tiles of a batch.
+///
+/// The batch is cut into blocks of tiles, by its size alone. Each block adds its gradient in the order of the samples,
+/// and the blocks are added over a binary tree, so that the number of threads does not show in a single bit.
 template <class Net> class Backprop {
  public:
   using Scalar = typename Net::Scalar;
 
   /// The net only tells the type of the memory; the one to evaluate is passed with each call.
-  explicit Backprop(const Net&) {}
+  explicit Backprop(const Net&) : memory_(1) {}
+  /// With a team, which must outlive this object.
+  Backprop(const Net&, Threads& team) : team_(&team), memory_(std::size_t(team.size())) {}
 
   /// For a field: loss of v(x, t, c); x: dim x n, t: n, c: condition_dim x n. Returns its value and writes its gradient
   /// (resized). Throws std::invalid_argument if a shape is wrong, there is no sample, or a number is not finite, and
@@ -34,9 +42,10 @@ template <class Net> class Backprop {
                                                  MatrixIn<Scalar> c, const OutputLoss& loss, Vector<Scalar>& gradient,
                                                  const char* where = "Backprop", const char* x_name = "x") {
     detail::check_batch(where, x_name, net, x, t, c);
-    return run(where, net, x.cols(), net.dim(), loss, gradient, [&](Index first, Index n) {
-      net.forward(x.middleCols(first, n), t.middleCols(first, n), c.middleCols(first, n), output_.leftCols(n), memory_);
-    });
+    return run(where, net, x.cols(), net.dim(), loss, gradient,
+               [&](Index first, Index n, MatrixRef<Scalar> v, typename Net::Workspace& workspace) {
+                 net.forward(x.middleCols(first, n), t.middleCols(first, n), c.middleCols(first, n), v, workspace);
+               });
   }
 
   /// For an Mlp: loss of y(x); x: in x n. Otherwise the same.
@@ -46,34 +55,86 @@ template <class Net> class Backprop {
     detail::check_rows("Backprop", "x", x.rows(), net.in());
     detail::check_finite("Backprop", "x", x);
     return run("Backprop", net, x.cols(), net.out(), loss, gradient,
-               [&](Index first, Index n) { net.forward(x.middleCols(first, n), output_.leftCols(n), memory_); });
+               [&](Index first, Index n, MatrixRef<Scalar> y, typename Net::Workspace& workspace) {
+                 net.forward(x.middleCols(first, n), y, workspace);
+               });
   }
 
  private:
+  struct Memory {  // of one thread
+    typename Net::Workspace workspace;
+    Matrix<Scalar> output, output_gradient;
+  };
+  struct Block {  // of the batch; the first adds into the user's gradient
+    Vector<Scalar> gradient;
+    Scalar value = 0;
+  };
+
+  /// Few, since each but the first costs a pass over a gradient, yet enough for some threads.
+  static Index block_count(Index tiles) { return tiles <= 4 ? tiles : std::min<Index>(tiles / 2, 16); }
+
   template <class OutputLoss, class Forward>
   Scalar run(const char* where, const Net& net, Index samples, Index rows, const OutputLoss& loss,
              Vector<Scalar>& gradient, const Forward& forward) {
     if (samples < 1) detail::fail(where, "expected at least one sample, got none");
     if constexpr (requires { loss.samples(); }) detail::check_columns(where, "the target", loss.samples(), samples);
-    gradient.setZero(net.parameters().size());
-    output_.resize(rows, std::min(samples, tile_columns));
-    output_gradient_.resize(rows, std::min(samples, tile_columns));
-    Scalar value = 0;
-    for (Index first = 0; first < samples; first += tile_columns) {
-      const Index n = std::min(tile_columns, samples - first);
-      auto y = output_.leftCols(n), dy = output_gradient_.leftCols(n);
-      forward(first, n);
-      value += loss(std::as_const(y), first, dy);
-      net.backward(dy, memory_, gradient);
-    }
+    const Index tiles = (samples + tile_columns - 1) / tile_columns, size = net.parameters().size();
+    const Index count = block_count(tiles);
+    gradient.resize(size);
+    if (Index(blocks_.size()) < count) blocks_.resize(std::size_t(count));
+    for (Index b = 1; b < count; ++b) blocks_[std::size_t(b)].gradient.resize(size);
+
+    const auto sum_of = [&](Index b) -> Vector<Scalar>& {
+      return b == 0 ? gradient : blocks_[std::size_t(b)].gradient;
+    };
+    const int threads = team_ && count > 1 ? team_->size() : 1;
+    const auto work = [&](int thread) {
+      Memory& memory = memory_[std::size_t(thread)];
+      memory.output.resize(rows, std::min(samples, tile_columns));
+      memory.output_gradient.resize(rows, std::min(samples, tile_columns));
+      const detail::Share mine = detail::share(count, thread, threads);
+      for (Index b = mine.begin; b < mine.end; ++b) {
+        Scalar value = 0;
+        sum_of(b).setZero();
+        for (Index tile = tiles * b / count; tile < tiles * (b + 1) / count; ++tile) {
+          const Index first = tile * tile_columns, n = std::min(tile_columns, samples - first);
+          auto y = memory.output.leftCols(n), dy = memory.output_gradient.leftCols(n);
+          forward(first, n, y, memory.workspace);
+          value += loss(std::as_const(y), first, dy);
+          net.backward(dy, memory.workspace, sum_of(b));
+        }
+        blocks_[std::size_t(b)].value = value;
+      }
+    };
+    if (threads > 1)
+      team_->run(work);
+    else
+      work(0);
+    const auto add_blocks = [&](detail::Share entries) {  // the tree, piece by piece while they are in cache
+      constexpr Index piece = 1024;
+      for (Index i = entries.begin; i < entries.end; i += piece) {
+        const Index n = std::min(piece, entries.end - i);
+        for (Index step = 1; step < count; step *= 2)
+          for (Index b = 0; b + step < count; b += 2 * step) sum_of(b).segment(i, n) += sum_of(b + step).segment(i, n);
+      }
+    };
+    if (threads > 1 && size > 4096)
+      team_->run([&](int thread) { add_blocks(detail::share(size, thread, threads)); });
+    else
+      add_blocks({0, size});
+    for (Index step = 1; step < count; step *= 2)
+      for (Index b = 0; b + step < count; b += 2 * step)
+        blocks_[std::size_t(b)].value += blocks_[std::size_t(b + step)].value;
+    const Scalar value = blocks_[0].value;
     if (!is_finite(value))
       throw std::runtime_error(detail::concat("flowmatch: ", where, ": the loss is ", value,
                                               ": training diverged; a lower learning rate or clipping may help"));
     return value;
   }
 
-  typename Net::Workspace memory_;
-  Matrix<Scalar> output_, output_gradient_;
+  Threads* team_ = nullptr;
+  std::vector<Memory> memory_;
+  std::vector<Block> blocks_;
 };
 
 }

@@ -93,6 +93,8 @@ template <TrainableField Field> class FlowMatchingLoss {
   using Scalar = typename Field::Scalar;
 
   explicit FlowMatchingLoss(const Field& field) : backprop_(field) {}
+  /// With a team of threads, which must outlive this object.
+  FlowMatchingLoss(const Field& field, Threads& team) : backprop_(field, team) {}
 
   /// x_t, u_t: dim x n, t: n; the gradient is resized. Throws as Backprop does.
   Scalar operator()(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> u_t,
