@@ -30,12 +30,12 @@ struct Team {
   explicit Team(int) {}
 };
 #endif
-constexpr bool has_threads = std::is_constructible_v<fm::FlowMatchingLoss<Net>, const Net&, Team&>;
-
-/// Object(arguments..., team), or without the team if there is none.
+/// Object(arguments..., team), or without the team if there is none. Throws if there is one that Object cannot use.
 template <class Object, class... Arguments> Object make(std::optional<Team>& team, const Arguments&... arguments) {
   if constexpr (std::is_constructible_v<Object, const Arguments&..., Team&>) {
     if (team) return Object(arguments..., *team);
+  } else {
+    if (team) throw std::invalid_argument("this flowmatch does it with one thread");
   }
   return Object(arguments...);
 }
@@ -273,10 +273,7 @@ int main(int argc, char** argv) try {
   Run run = {argc > 1 ? argv[1] : "", argc > 2 ? std::stoi(argv[2]) : 1, argc > 3 ? std::stod(argv[3]) : 1.0};
   if (run.workload == "describe") return describe(), 0;
   if (run.workload == "limits") return machine_limits(run), 0;
-  if (run.threads > 1) {
-    if (!has_threads) throw std::invalid_argument("this flowmatch has one thread");
-    run.team.emplace(run.threads);
-  }
+  if (run.threads > 1) run.team.emplace(run.threads);
   int width = 0, batch = 0;
   if (std::sscanf(run.workload.c_str(), "%dx%d", &width, &batch) == 2) {  // training in d = 2, of any width and batch
     train(run, {2, width, batch,
