@@ -51,15 +51,37 @@ template <class Derived> std::array<Index, 2> find_non_finite(const Eigen::Dense
 
 namespace detail {
 
-inline std::string text(const char* s) { return s; }
-inline std::string text(const std::string& s) { return s; }
-inline std::string text(std::integral auto i) { return std::to_string(i); }
-inline std::string text(std::floating_point auto x) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.6g", double(x));
-  return buffer;
+/// A piece of a message. Trivial, so that the many messages cost little code and compile time.
+struct Piece {
+  const char* text = nullptr;
+  std::size_t length = 0;
+  long long whole = 0;
+  double real = 0;
+  enum { is_text, is_whole, is_real } kind = is_text;
+
+  Piece(const char* s) : text(s), length(std::char_traits<char>::length(s)) {}
+  Piece(const std::string& s) : text(s.data()), length(s.size()) {}
+  Piece(std::integral auto i) : whole(static_cast<long long>(i)), kind(is_whole) {}
+  Piece(std::floating_point auto x) : real(double(x)), kind(is_real) {}
+};
+
+inline std::string concat_pieces(const Piece* pieces, std::size_t count) {
+  std::string message;
+  for (std::size_t i = 0; i < count; ++i) {
+    char number[32];
+    if (pieces[i].kind == Piece::is_whole) std::snprintf(number, sizeof number, "%lld", pieces[i].whole);
+    if (pieces[i].kind == Piece::is_real) std::snprintf(number, sizeof number, "%.6g", pieces[i].real);
+    if (pieces[i].kind == Piece::is_text)
+      message.append(pieces[i].text, pieces[i].length);
+    else
+      message += number;
+  }
+  return message;
 }
-template <class... Parts> std::string concat(const Parts&... parts) { return (text(parts) + ...); }
+template <class... Parts> std::string concat(const Parts&... parts) {
+  const Piece pieces[] = {parts...};
+  return concat_pieces(pieces, sizeof...(parts));
+}
 
 /// Throws "flowmatch: where: what went wrong".
 template <class... Parts> [[noreturn]] void fail(const char* where, const Parts&... parts) {

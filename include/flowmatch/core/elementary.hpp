@@ -127,6 +127,13 @@ FLOWMATCH_INLINE inline void cos_sin_of_turn(const typename L::V& v, typename L:
   sine = (V)((I)(odd ? c : s) ^ (minus_sine & sign));
 }
 
+/// x = x - floor(x), in [0, 1), for |x| < 2^31
+template <class L> FLOWMATCH_INLINE inline void fraction(typename L::V& x) {
+  using V = typename L::V;
+  x -= __builtin_convertvector(__builtin_convertvector(x, typename L::Integers), V);
+  x += x < V{} ? V{} + typename L::Scalar(1) : V{};
+}
+
 /// y = x where x >= 0, else -x, and back: the sign bit alone.
 template <class L> FLOWMATCH_INLINE inline void absolute(const typename L::V& x, typename L::V& y) {
   constexpr auto magnitude = std::numeric_limits<typename L::Bit>::max();

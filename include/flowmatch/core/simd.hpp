@@ -90,15 +90,15 @@ template <std::floating_point ScalarType, int Bytes> struct Lanes {
 
   FLOWMATCH_INLINE static void load(const Scalar* p, V& v) { std::memcpy(&v, p, Bytes); }
   FLOWMATCH_INLINE static void store(Scalar* p, const V& v) { std::memcpy(p, &v, Bytes); }
-  /// The first n lanes, the rest zero, and the way back; n may exceed the width.
+  /// The first n lanes, the rest zero, and the way back; any n.
   FLOWMATCH_INLINE static void load(const Scalar* p, Index n, V& v) {
     if (n >= width) return load(p, v);
     v = V{};
-    for (Index i = 0; i < n; ++i) v[i] = p[i];
+    if (n > 0) std::memcpy(&v, p, std::size_t(n) * sizeof(Scalar));
   }
   FLOWMATCH_INLINE static void store(Scalar* p, Index n, const V& v) {
     if (n >= width) return store(p, v);
-    for (Index i = 0; i < n; ++i) p[i] = v[i];
+    if (n > 0) std::memcpy(p, &v, std::size_t(n) * sizeof(Scalar));
   }
 };
 

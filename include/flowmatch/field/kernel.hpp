@@ -40,68 +40,35 @@ template <class Scalar> struct Norm {
 template <class L>
 inline constexpr int block_columns = L::width * sizeof(typename L::Scalar) == 64 ? 12 : 6;  // what registers can hold
 
-/// W x for one tile; finish(sum, o, s) takes the sums of output o for the samples from s on. Every sum runs over the
-/// inputs in order.
-template <class L, class Finish>
-FLOWMATCH_INLINE inline void multiply(const Layer<const typename L::Scalar>& layer, TileIn<typename L::Scalar> x,
-                                      const Finish& finish) {
-  using V = typename L::V;
+/// z = W x + b, or z += W x + b where add: a residual block's end. Every sum runs over the inputs in order.
+template <class Scalar> void product(const Layer<const Scalar>& layer, TileIn<Scalar> x, bool add, Tile<Scalar> z) {
   const Index in = layer.weight.rows(), out = layer.weight.cols(), samples = x.rows();
-  for (Index s = 0; s < samples; s += 2 * L::width)
-    panel<L, 2, block_columns<L>>(
-        x.data() + s, x.outerStride(), layer.weight.data(), 1, in, in, 0, out,
-        [](V& sum, Index, int) FLOWMATCH_INLINE { sum = V{}; },
-        [&](const V& sum, Index o, int v) FLOWMATCH_INLINE { finish(sum, o, s + v * L::width); });
+  const Index x_stride = x.outerStride(), z_stride = z.outerStride();
+  const Scalar *input = x.data(), *weight = layer.weight.data(), *bias = layer.bias.data();
+  Scalar* output = z.data();
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    using V = typename L::V;
+    for (Index s = 0; s < samples; s += 2 * L::width)
+      panel<L, 2, block_columns<L>>(
+          input + s, x_stride, weight, 1, in, in, 0, out, [](V& sum, Index, int) FLOWMATCH_INLINE { sum = V{}; },
+          [=](const V& sum, Index o, int v) FLOWMATCH_INLINE {
+            Scalar* p = output + o * z_stride + s + v * L::width;
+            V value = sum + bias[o];
+            if (add) {
+              V before;
+              L::load(p, before);
+              value += before;
+            }
+            L::store(p, value);
+          });
+  });
 }
-
-/// z = W x + b
 template <class Scalar> void product(const Layer<const Scalar>& layer, TileIn<Scalar> x, Tile<Scalar> z) {
-  dispatch([&](auto width) FLOWMATCH_INLINE {
-    using L = Lanes<Scalar, decltype(width)::bytes>;
-    const Scalar* bias = layer.bias.data();
-    Scalar* to = z.data();
-    const Index stride = z.outerStride();
-    multiply<L>(layer, x, [=](const typename L::V& sum, Index o, Index s) FLOWMATCH_INLINE {
-      const typename L::V value = sum + bias[o];
-      L::store(to + o * stride + s, value);
-    });
-  });
+  product<Scalar>(layer, x, false, z);
 }
-
-/// z += W x + b: a residual block's end
 template <class Scalar> void add_product(const Layer<const Scalar>& layer, TileIn<Scalar> x, Tile<Scalar> z) {
-  dispatch([&](auto width) FLOWMATCH_INLINE {
-    using L = Lanes<Scalar, decltype(width)::bytes>;
-    const Scalar* bias = layer.bias.data();
-    Scalar* to = z.data();
-    const Index stride = z.outerStride();
-    multiply<L>(layer, x, [=](const typename L::V& sum, Index o, Index s) FLOWMATCH_INLINE {
-      typename L::V value;
-      L::load(to + o * stride + s, value);
-      value += sum + bias[o];
-      L::store(to + o * stride + s, value);
-    });
-  });
-}
-
-/// y = f(W x + b), slope = f'(W x + b), while the sums are in registers
-template <class Scalar>
-void product(const Layer<const Scalar>& layer, TileIn<Scalar> x, Activation f, Tile<Scalar> y, Tile<Scalar> slope) {
-  with_activation(f, [&](auto activation) {
-    dispatch([&](auto width) FLOWMATCH_INLINE {
-      using L = Lanes<Scalar, decltype(width)::bytes>;
-      const Scalar* bias = layer.bias.data();
-      Scalar *to = y.data(), *to_slope = slope.data();
-      const Index stride = y.outerStride(), slope_stride = slope.outerStride();
-      multiply<L>(layer, x, [=](const typename L::V& sum, Index o, Index s) FLOWMATCH_INLINE {
-        const typename L::V z = sum + bias[o];
-        typename L::V value, derivative;
-        evaluate<decltype(activation)::value, L>(z, value, derivative);
-        L::store(to + o * stride + s, value);
-        L::store(to_slope + o * slope_stride + s, derivative);
-      });
-    });
-  });
+  product<Scalar>(layer, x, true, z);
 }
 
 /// dx = slope * W' dz, elementwise by the slope; without a slope dx = W' dz. The sum over outputs is cut into blocks,
@@ -211,32 +178,14 @@ template <class Scalar> void gradient_product(TileIn<Scalar> x, TileIn<Scalar> d
         const Index n = std::min(tile_columns, samples - first), here = std::min(features, in - i);
         transpose<L>(input + i * x_stride + first, x_stride, here, n, turned, features);
         for (Index lane = 0; lane < here; lane += 2 * L::width) {
-          const Index left = here - lane;
           Scalar* column = weight + i + lane;
-          const auto rows = [=](auto vectors, auto whole) FLOWMATCH_INLINE {
-            panel<L, decltype(vectors)::value, block_columns<L>>(
-                turned + lane, features, output + first, 1, dz_stride, n, 0, out,
-                [=](V& sum, Index o, int v) FLOWMATCH_INLINE {
-                  Scalar* p = column + o * in + v * L::width;
-                  if constexpr (decltype(whole)::value)
-                    L::load(p, sum);
-                  else
-                    L::load(p, left - v * L::width, sum);
-                },
-                [=](const V& sum, Index o, int v) FLOWMATCH_INLINE {
-                  Scalar* p = column + o * in + v * L::width;
-                  if constexpr (decltype(whole)::value)
-                    L::store(p, sum);
-                  else
-                    L::store(p, left - v * L::width, sum);
-                });
-          };
-          if (left >= 2 * L::width)
-            rows(std::integral_constant<int, 2>(), std::true_type());
-          else if (left > L::width)
-            rows(std::integral_constant<int, 2>(), std::false_type());
-          else
-            rows(std::integral_constant<int, 1>(), std::false_type());
+          const Index left = here - lane;
+          panel<L, 2, block_columns<L>>(
+              turned + lane, features, output + first, 1, dz_stride, n, 0, out,
+              [=](V& sum, Index o, int v)
+                  FLOWMATCH_INLINE { L::load(column + o * in + v * L::width, left - v * L::width, sum); },
+              [=](const V& sum, Index o, int v)
+                  FLOWMATCH_INLINE { L::store(column + o * in + v * L::width, left - v * L::width, sum); });
         }
       }
   });
@@ -261,6 +210,36 @@ template <class Scalar> void activate(Activation f, TileIn<Scalar> z, Tile<Scala
           L::store(derivative + k * slope_stride + s, c);
         }
     });
+  });
+}
+
+/// y = f(W x + b), slope = f'(W x + b), a few samples at a time, so that the sums are still in the nearest cache.
+template <class Scalar>
+void product(const Layer<const Scalar>& layer, TileIn<Scalar> x, Activation f, Tile<Scalar> y, Tile<Scalar> slope) {
+  for (Index s = 0; s < x.rows(); s += lane_block) {
+    const Index n = std::min(lane_block, x.rows() - s);
+    product<Scalar>(layer, x.middleRows(s, n), y.middleRows(s, n));
+    activate<Scalar>(f, y.middleRows(s, n), y.middleRows(s, n), slope.middleRows(s, n));
+  }
+}
+
+/// sine = sin(k pi t), cosine = cos(k pi t) for each sample, columns k = 1, 2, ... of two tiles.
+template <class Scalar> void time_features(TileIn<Scalar> t, Tile<Scalar> sine, Tile<Scalar> cosine) {
+  const Index samples = t.rows(), frequencies = sine.cols(), stride = sine.outerStride();
+  const Scalar* time = t.data();
+  Scalar *sines = sine.data(), *cosines = cosine.data();
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    for (Index k = 1; k <= frequencies; ++k)
+      for (Index s = 0; s < samples; s += L::width) {
+        typename L::V turn, c, v;
+        L::load(time + s, turn);
+        turn *= Scalar(k) / 2;
+        fraction<L>(turn);
+        cos_sin_of_turn<L>(turn, c, v);
+        L::store(sines + (k - 1) * stride + s, v);
+        L::store(cosines + (k - 1) * stride + s, c);
+      }
   });
 }
 

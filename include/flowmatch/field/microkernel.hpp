@@ -24,7 +24,7 @@ FLOWMATCH_INLINE inline void multiply_add(const typename L::Scalar* a, Index a_s
   }
 }
 
-/// All columns begin .. end - 1 of one panel of Vectors vectors of lanes, Columns at a time and then fewer.
+/// All columns begin .. end - 1 of one panel of Vectors vectors of lanes, Columns at a time, then a third, then one.
 /// start(sum, j, v) sets the sum of column j, vector v, finish(sum, j, v) takes it.
 template <class L, int Vectors, int Columns, class Start, class Finish>
 FLOWMATCH_INLINE inline void panel(const typename L::Scalar* a, Index a_stride, const typename L::Scalar* b,

@@ -78,11 +78,9 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
     auto input = mlp_.input_tile(n, workspace);  // samples x features
     input.leftCols(d) = x.transpose();
     input.col(d) = t.transpose();
-    for (Index k = 1; k <= frequencies; ++k) {
-      const Scalar k_pi = Scalar(k) * std::numbers::pi_v<Scalar>;
-      input.col(d + k) = (k_pi * t.transpose().array()).sin();
-      input.col(d + frequencies + k) = (k_pi * t.transpose().array()).cos();
-    }
+    if (frequencies > 0)
+      detail::time_features<Scalar>(input.col(d), input.middleCols(d + 1, frequencies),
+                                    input.middleCols(d + 1 + frequencies, frequencies));
     input.rightCols(condition_dim()) = c.transpose();
     v = mlp_.forward_tile(workspace).transpose();
   }
