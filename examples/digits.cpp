@@ -48,7 +48,8 @@ int main(int argc, char** argv) try {
                        .zero_output = true},
                       rng);
   fm::LinearPath path;
-  fm::FlowMatchingLoss loss(net);
+  fm::Threads team(options.threads);
+  fm::FlowMatchingLoss loss(net, team);
   fm::AdamW adam(net.parameters(), {.weight_decay = 0.1});
   fm::Ema ema(net.parameters());
   const fm::CosineRate rate{.peak = 1e-3, .warmup = 100, .steps = options.steps};

@@ -17,7 +17,8 @@ int main(int argc, char** argv) try {
 
   fm::VelocityMlp net({.dim = 2, .hidden = {64, 64, 64}}, rng);
   fm::LinearPath path;
-  fm::FlowMatchingLoss loss(net);
+  fm::Threads team(options.threads);
+  fm::FlowMatchingLoss loss(net, team);
   fm::Adam adam(net.parameters());
   fm::Ema ema(net.parameters());
   const fm::CosineRate rate{.peak = 4e-3, .warmup = 100, .steps = options.steps};

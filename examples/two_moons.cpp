@@ -18,7 +18,8 @@ int main(int argc, char** argv) try {
   // Training. The rate falls to zero and the weights are averaged, which makes the last of them good.
   fm::VelocityMlp net({.dim = 2, .hidden = {64, 64, 64, 64}, .residual = true, .time_frequencies = 4}, rng);
   fm::LinearPath path;
-  fm::FlowMatchingLoss loss(net);
+  fm::Threads team(options.threads);
+  fm::FlowMatchingLoss loss(net, team);
   fm::Adam adam(net.parameters());
   fm::Ema ema(net.parameters(), {.decay = 0.999});
   const fm::CosineRate rate{.peak = 4e-3, .warmup = 100, .steps = options.steps};

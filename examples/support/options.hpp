@@ -50,7 +50,7 @@ inline Options parse(int argc, const char* const* argv, const std::string& descr
   CLI::App app(description);
   app.add_option("--steps", options.steps, "training steps")->check(whole(1, most))->capture_default_str();
   app.add_option("--seed", options.seed, "seed of all random numbers")->check(check_seed, "")->capture_default_str();
-  app.add_option("--threads", options.threads, "threads for training and sampling (1: this version computes on one)")
+  app.add_option("--threads", options.threads, "threads for training; the result is the same for any number")
       ->check(whole(1, 1024))
       ->capture_default_str();
   std::string out = options.out.string();

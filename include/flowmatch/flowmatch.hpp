@@ -2,6 +2,7 @@
 // flowmatch: learn a distribution by flow matching and generate from it. This header is the whole library.
 #pragma once
 
+#include "flowmatch/core/threads.hpp"
 // The route of training: data -> path -> field -> loss -> optimiser.
 #include "flowmatch/data/draw.hpp"
 #include "flowmatch/data/toy.hpp"

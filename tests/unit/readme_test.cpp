@@ -75,6 +75,11 @@ TEST_CASE("every call in the README's table does what it says") {
   fm::Ema ema(net.parameters());
   ema.update(net.parameters());
 
+  {
+    fm::Threads team(2);
+    fm::FlowMatchingLoss fast(net, team);
+    CHECK(fast(net, x_t, t, u_t, gradient) > 0);
+  }
   CHECK(fm::sample(net, 1000, rng, fm::Rk4{}, {.steps = 50}).cols() == 1000);
   CHECK(fm::sample(policy, c, rng, fm::Heun{}, {.steps = 10}).cols() == 300);
   Eigen::MatrixXf x = fm::transport(net, x0, fm::Euler{}, {.steps = 20});
@@ -125,7 +130,7 @@ TEST_CASE("the calls in the README's table are the calls tested here") {
       ++calls;
     }
   }
-  CHECK(calls >= 19);
+  CHECK(calls >= 21);
 }
 
 TEST_CASE("the README's program is examples/minimal.cpp, word for word") {
