@@ -310,9 +310,10 @@ def machine(comparison, load):
     path = next(iter(comparison.builds.values()))
     limits = [json.loads(subprocess.check_output(pinned(n, [path, "limits", n]))) for n in (1, 2)[:len(cores())]]
     reads = [", ".join(f"{v:.0f} from {k}" for k, v in d["read_gb_per_s"].items()) for d in limits]
+    kernel = ".".join(platform.release().split(".")[:2])
     peaks = [f"{d['fma_peak_gflops']:.0f}" for d in limits]
     lines = [f"{datetime.date.today():%d %B %Y}; {cpu_name()}, {len(cores())} cores ({caches()}), Linux "
-             f"{platform.release()}; {', '.join(dict.fromkeys(d['compiler'] for d in described))}; Eigen "
+             f"{kernel}; {', '.join(dict.fromkeys(d['compiler'] for d in described))}; Eigen "
              f"{described[0]['eigen']}; flowmatch {described[0]['flowmatch']}.",
              f"FMA peak in float32 by {limits[0]['instructions']}, threads 1 / 2: "
              f"{' / '.join(peaks)} GFLOP/s. Reading, GB/s: {' / '.join(reads)}."]
@@ -322,8 +323,9 @@ def machine(comparison, load):
         found.append(versions(pythons["torch"], ["torch", "torchcfm", "flow-matching", "torchdyn"]))
     if found:
         lines.append(f"Peers: {', '.join(found)}.")
-    lines.append(f"{comparison.options.rounds} rounds of {comparison.options.seconds:g} s; load average before: "
-                 f"{load:.1f}" + (", so other programs ran and disturbed the figures." if load > 0.5 else "."))
+    options = comparison.options
+    each = "0.3 s each" if options.growth else f"{options.rounds} rounds of {options.seconds:g} s"
+    lines.append(f"{each}; load average before: {load:.1f}" + (", so other programs ran and disturbed the figures." if load > 0.5 else "."))
     return "\n".join(lines) + "\n"
 
 
