@@ -12,6 +12,10 @@
 
 #include "flowmatch/core/check.hpp"
 
+#if !defined(__GNUC__)
+#error "flowmatch needs the vector extensions of GCC or clang"
+#endif
+
 #define FLOWMATCH_INLINE __attribute__((always_inline))
 
 namespace flowmatch::inline FLOWMATCH_ABI {
