@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -56,12 +57,14 @@ struct Piece {
   const char* text = nullptr;
   std::size_t length = 0;
   long long whole = 0;
+  unsigned long long count = 0;
   double real = 0;
-  enum { is_text, is_whole, is_real } kind = is_text;
+  enum { is_text, is_whole, is_count, is_real } kind = is_text;
 
   Piece(const char* s) : text(s), length(std::char_traits<char>::length(s)) {}
   Piece(const std::string& s) : text(s.data()), length(s.size()) {}
-  Piece(std::integral auto i) : whole(static_cast<long long>(i)), kind(is_whole) {}
+  Piece(std::signed_integral auto i) : whole(i), kind(is_whole) {}
+  Piece(std::unsigned_integral auto i) : count(i), kind(is_count) {}
   Piece(std::floating_point auto x) : real(double(x)), kind(is_real) {}
 };
 
@@ -70,6 +73,7 @@ inline std::string concat_pieces(const Piece* pieces, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     char number[32];
     if (pieces[i].kind == Piece::is_whole) std::snprintf(number, sizeof number, "%lld", pieces[i].whole);
+    if (pieces[i].kind == Piece::is_count) std::snprintf(number, sizeof number, "%llu", pieces[i].count);
     if (pieces[i].kind == Piece::is_real) std::snprintf(number, sizeof number, "%.6g", pieces[i].real);
     if (pieces[i].kind == Piece::is_text)
       message.append(pieces[i].text, pieces[i].length);
@@ -124,6 +128,13 @@ template <class Derived> void check_times(const char* where, const Eigen::DenseB
   for (Index j = 0; j < t.size(); ++j)
     if (!(t.derived().coeff(j) >= 0 && t.derived().coeff(j) <= 1))
       fail(where, "expected t in [0, 1], got ", t.derived().coeff(j), " in column ", j);
+}
+
+/// True if a and b lie in overlapping stretches of memory.
+template <class A, class B> bool overlap(const A& a, const B& b) {
+  const auto end = [](const auto& m) { return m.data() + (m.outerSize() - 1) * m.outerStride() + m.innerSize(); };
+  const std::less<const typename A::Scalar*> before;
+  return a.size() > 0 && b.size() > 0 && before(a.data(), end(b)) && before(b.data(), end(a));
 }
 
 }

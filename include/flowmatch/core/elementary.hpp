@@ -68,8 +68,8 @@ template <class L> FLOWMATCH_INLINE inline void log1p_of_unit(const typename L::
   y = s * series * Scalar(2);
 }
 
-/// y = sqrt(x) for x >= 0, to 2 ulp: Newton's iteration for 1 / sqrt(x) from a guess on the bits (there is no vector
-/// square root without intrinsics).
+/// y = sqrt(x) for x >= 0, to 2 ulp for normal numbers, and infinity for infinity: Newton's iteration for 1 / sqrt(x)
+/// from a guess on the bits (there is no vector square root without intrinsics).
 template <class L> FLOWMATCH_INLINE inline void square_root(const typename L::V& x, typename L::V& y) {
   using Scalar = typename L::Scalar;
   using V = typename L::V;
@@ -80,7 +80,7 @@ template <class L> FLOWMATCH_INLINE inline void square_root(const typename L::V&
     const V half = x * inverse * Scalar(0.5);
     inverse += inverse * (Scalar(0.5) - half * inverse);
   }
-  y = x * inverse;
+  y = x > V{} + std::numeric_limits<Scalar>::max() ? x : x * inverse;
 }
 
 /// y = log u for u in (0, 1]: u = 2^e m with m in [sqrt(1/2), sqrt(2)), and log m = 2 artanh(s), s = (m - 1) / (m + 1).
@@ -127,7 +127,7 @@ FLOWMATCH_INLINE inline void cos_sin_of_turn(const typename L::V& v, typename L:
   sine = (V)((I)(odd ? c : s) ^ (minus_sine & sign));
 }
 
-/// x = x - floor(x), in [0, 1), for |x| < 2^31
+/// x = x - floor(x), in [0, 1], for |x| < 2^31
 template <class L> FLOWMATCH_INLINE inline void fraction(typename L::V& x) {
   using V = typename L::V;
   x -= __builtin_convertvector(__builtin_convertvector(x, typename L::Integers), V);

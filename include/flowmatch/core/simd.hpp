@@ -12,8 +12,8 @@
 
 #include "flowmatch/core/check.hpp"
 
-#if !defined(__GNUC__)
-#error "flowmatch needs the vector extensions of GCC or clang"
+#if !defined(__clang__) && (!defined(__GNUC__) || __GNUC__ < 12)
+#error "flowmatch needs the vector extensions of GCC 12 or clang 14, or newer"
 #endif
 
 #define FLOWMATCH_INLINE __attribute__((always_inline))

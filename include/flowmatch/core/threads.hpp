@@ -36,8 +36,11 @@ class Threads {
   /// Calls f(0), ..., f(size() - 1), each on its own thread, f(0) on this one, and returns when all have ended. They
   /// see the caller's floating-point mode. If some throw, the exception of the lowest number goes on. Allocates
   /// nothing.
+  /// Throws std::logic_error if the team is at work already, in another thread or around this call.
   template <class F> void run(const F& f) {
     if (size_ == 1) return f(0);
+    if (busy_.exchange(true, std::memory_order_acquire))
+      throw std::logic_error("flowmatch: Threads::run: the team is in use, share it in turn");
     call_ = [](const void* context, int i) { (*static_cast<const F*>(context))(i); };
     context_ = &f;
     std::fegetenv(&mode_);
@@ -47,7 +50,8 @@ class Threads {
     guarded(0);
     for (int n = running_.load(std::memory_order_acquire), spins = 0; n > 0;
          n = running_.load(std::memory_order_acquire))
-      if (++spins > patience) running_.wait(n, std::memory_order_acquire);
+      if (pause(); ++spins > patience) running_.wait(n, std::memory_order_acquire);
+    busy_.store(false, std::memory_order_release);
     for (std::exception_ptr& error : errors_)
       if (error) {
         const std::exception_ptr first = error;
@@ -57,12 +61,17 @@ class Threads {
   }
 
  private:
-  static constexpr int patience = 20000;  // looks at the counter before sleeping: some 20 microseconds
+  static constexpr int patience = 2000;  // looks at the counter before sleeping: some 20 microseconds
+  static void pause() {                  // tells the processor that this is a spin
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
 
   void work(int i) {
     for (unsigned seen = 0;; ++seen) {
       for (int spins = 0; round_.load(std::memory_order_acquire) == seen;)
-        if (++spins > patience) round_.wait(seen, std::memory_order_acquire);
+        if (pause(); ++spins > patience) round_.wait(seen, std::memory_order_acquire);
       if (!call_) return;
       std::fesetenv(&mode_);
       guarded(i);
@@ -91,6 +100,7 @@ class Threads {
   void (*call_)(const void*, int) = nullptr;
   const void* context_ = nullptr;
   std::fenv_t mode_{};
+  std::atomic<bool> busy_ = false;
   std::atomic<unsigned> round_ = 0;
   std::atomic<int> running_ = 0;
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <bit>
 #include <concepts>
 #include <type_traits>
 
@@ -24,6 +25,8 @@
 namespace flowmatch::inline FLOWMATCH_ABI {
 
 using Index = Eigen::Index;
+static_assert(sizeof(Index) == 8 && std::endian::native == std::endian::little,
+              "flowmatch: sizes and random words are written for 64-bit little-endian machines");
 
 template <std::floating_point Scalar> using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 template <std::floating_point Scalar> using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;

@@ -32,10 +32,11 @@ inline void shuffle_front(Rng& rng, std::span<Index> order, Index count) {
 
 /// Fills x with columns of data, drawn independently and with replacement: x_j = data_i, i uniform. data: dim x n, n >=
 /// 1; x: dim x any number, its size is the caller's. Uses the random numbers of one fill_below of x.cols() indices.
-/// Throws std::invalid_argument if the rows differ or data has no column. Does not allocate.
+/// Throws std::invalid_argument if the rows differ, data has no column, or x is part of data. Does not allocate.
 template <std::floating_point Scalar> void draw_columns(Rng& rng, MatrixIn<Scalar> data, Matrix<Scalar>& x) {
   detail::check_rows("draw_columns", "x", x.rows(), data.rows());
   detail::check_at_least("draw_columns", "data.cols()", double(data.cols()), 1);
+  if (detail::overlap(x, data)) detail::fail("draw_columns", "x must not share memory with data");
   // 64 indices are 32 whole Philox blocks, so that drawing them piece by piece does not change the numbers.
   std::array<Index, 64> chunk;
   for (Index j = 0; j < x.cols(); j += 64) {

@@ -45,7 +45,8 @@ inline Activation activation_from_name(std::string_view wanted) {
 
 namespace detail {
 
-/// y = f(z), slope = f'(z), elementwise on vectors of L. NaN stays NaN in y.
+/// y = f(z), slope = f'(z), elementwise on vectors of L. Errors are below 8 ulp, beside an absolute 1e-36 in float
+/// (what lies below e^-87 is taken as 0) and 1e-305 in double; -ffast-math gives that up. NaN stays NaN in y.
 template <Activation f, class L>
 FLOWMATCH_INLINE inline void evaluate(const typename L::V& z, typename L::V& y, typename L::V& slope) {
   using Scalar = typename L::Scalar;

@@ -6,6 +6,7 @@
 // weights are only broadcast and can be read where they are, and normalisation over features is elementwise.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -176,6 +177,7 @@ template <class Scalar> void gradient_product(TileIn<Scalar> x, TileIn<Scalar> d
     for (Index first = 0; first < samples; first += tile_columns)
       for (Index i = 0; i < in; i += features) {
         const Index n = std::min(tile_columns, samples - first), here = std::min(features, in - i);
+        if (here < features) std::fill(turned, turned + n * features, Scalar(0));
         transpose<L>(input + i * x_stride + first, x_stride, here, n, turned, features);
         for (Index lane = 0; lane < here; lane += 2 * L::width) {
           Scalar* column = weight + i + lane;

@@ -78,6 +78,8 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
     auto input = mlp_.input_tile(n, workspace);  // samples x features
     input.leftCols(d) = x.transpose();
     input.col(d) = t.transpose();
+    if (frequencies > 0 && n > 0 && !(t.cwiseAbs().maxCoeff() < Scalar(1e6)))
+      detail::fail(where, "expected |t| < 1e6 for time features, got ", t.cwiseAbs().maxCoeff());
     if (frequencies > 0)
       detail::time_features<Scalar>(input.col(d), input.middleCols(d + 1, frequencies),
                                     input.middleCols(d + 1 + frequencies, frequencies));

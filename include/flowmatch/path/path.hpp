@@ -2,8 +2,6 @@
 // Probability paths: the point x_t between a start x0 and an end x1, and the velocity u_t with which it moves.
 #pragma once
 
-#include <functional>
-
 #include "flowmatch/core/check.hpp"
 #include "flowmatch/path/schedule.hpp"
 
@@ -14,17 +12,6 @@ template <class P>
 concept Path = requires(const P& path, const Matrix<float>& x, const RowVector<float>& t, Matrix<float>& out) {
   path.sample(x, x, t, out, out);
 };
-
-namespace detail {
-
-/// True if the column-major a and b lie in overlapping stretches of memory.
-template <class A, class B> bool overlap(const A& a, const B& b) {
-  const auto end = [](const auto& m) { return m.data() + (m.cols() - 1) * m.outerStride() + m.rows(); };
-  const std::less<const typename A::Scalar*> before;
-  return a.size() > 0 && b.size() > 0 && before(a.data(), end(b)) && before(b.data(), end(a));
-}
-
-}
 
 /// x_t = alpha_t x1 + sigma_t x0 and u_t = d x_t / dt (eq. 2, 3), for any schedule.
 template <Schedule S> struct AffinePath {
@@ -42,10 +29,10 @@ template <Schedule S> struct AffinePath {
     detail::check_finite(where, "x0", x0);
     detail::check_finite(where, "x1", x1);
     detail::check_times(where, t);
-    if (detail::overlap(x_t, x0) || detail::overlap(x_t, x1) || detail::overlap(x_t, u_t))
-      detail::fail(where, "x_t must not share memory with x0, x1 or u_t");
-    if (detail::overlap(u_t, x0) || detail::overlap(u_t, x1))
-      detail::fail(where, "u_t must not share memory with x0 or x1");
+    if (detail::overlap(x_t, x0) || detail::overlap(x_t, x1) || detail::overlap(x_t, u_t) || detail::overlap(x_t, t))
+      detail::fail(where, "x_t must not share memory with x0, x1, t or u_t");
+    if (detail::overlap(u_t, x0) || detail::overlap(u_t, x1) || detail::overlap(u_t, t))
+      detail::fail(where, "u_t must not share memory with x0, x1 or t");
     x_t.resize(x0.rows(), x0.cols());
     u_t.resize(x0.rows(), x0.cols());
     for (Index j = 0; j < x0.cols(); ++j) {

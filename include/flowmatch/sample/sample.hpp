@@ -28,7 +28,8 @@ template <TrainableField Field, Stepper S> class Sampler {
         memory_(std::size_t(team.size())) {}
 
   /// x: dim x n start points, in place; c: condition_dim x n. Throws std::invalid_argument if a shape is wrong or a
-  /// number not finite, std::runtime_error with sample and time if the solution leaves the finite numbers.
+  /// number not finite, std::runtime_error with sample and time if the solution leaves the finite numbers; x is then
+  /// somewhere on its way.
   void operator()(MatrixIn<Scalar> c, MatrixRef<Scalar> x) {
     detail::check_rows("Sampler", "x", x.rows(), field_.dim());
     detail::check_shape("Sampler", "c", c, field_.condition_dim(), x.cols());

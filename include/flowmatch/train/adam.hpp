@@ -2,7 +2,9 @@
 // The optimisers: Adam, AdamW and SGD with momentum, each one pass over the flat parameter vector.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "flowmatch/core/elementary.hpp"
 
@@ -69,7 +71,8 @@ template <std::floating_point Scalar> struct AdamState {
     const Scalar rate = Scalar(o.learning_rate / (1 - std::pow(o.beta1, double(steps))));
     const Scalar root_correction = Scalar(1 / std::sqrt(1 - std::pow(o.beta2, double(steps))));
     const Scalar part1 = Scalar(1 - o.beta1), part2 = Scalar(1 - o.beta2);  // in double: 1 - 0.999f is off by 1e-5
-    const Scalar epsilon = Scalar(o.epsilon);
+    const Scalar beta2 = Scalar(o.beta2);
+    const Scalar epsilon = std::max(Scalar(o.epsilon), std::numeric_limits<Scalar>::min());  // 0 / 0 must not come up
     const Scalar keep = Scalar(1 - shrink);
     Scalar *p = parameters.data(), *mean = m.data(), *square = v.data();
     const Scalar* g = gradient.data();
@@ -82,7 +85,7 @@ template <std::floating_point Scalar> struct AdamState {
         L::load(mean + i, size - i, mi);
         L::load(square + i, size - i, vi);
         mi += (gi - mi) * part1;
-        vi += (gi * gi - vi) * part2;
+        vi = beta2 * vi + part2 * (gi * gi);  // infinity stays infinity
         square_root<L>(vi, root);
         pi = keep * pi - rate * mi / (root * root_correction + epsilon);
         L::store(mean + i, size - i, mi);

@@ -21,7 +21,8 @@
 namespace flowmatch::inline FLOWMATCH_ABI {
 
 /// For a TrainableField or an Mlp. Owns the scratch memory: make it once, use it in every step. After the first step of
-/// a batch size it resizes nothing. One for each thread of yours; a team of threads shares the tiles of a batch.
+/// the largest batch size it allocates nothing. One for each thread of yours. A team of threads shares the tiles of a
+/// batch: at most one thread for 128 samples has work.
 ///
 /// The batch is cut into blocks of tiles, by its size alone. Each block adds its gradient in the order of the samples,
 /// and the blocks are added over a binary tree, so that the number of threads does not show in a single bit.
@@ -36,7 +37,8 @@ template <class Net> class Backprop {
 
   /// For a field: loss of v(x, t, c); x: dim x n, t: n, c: condition_dim x n. Returns its value and writes its gradient
   /// (resized). Throws std::invalid_argument if a shape is wrong, there is no sample, or a number is not finite, and
-  /// std::runtime_error if the loss is not finite: training diverged. where and x_name are for these messages.
+  /// std::runtime_error if the loss is not finite: training diverged, and the gradient is not to be used. where and
+  /// x_name are for these messages.
   template <class OutputLoss>
   requires TrainableField<Net> Scalar operator()(const Net& net, MatrixIn<Scalar> x, RowVectorIn<Scalar> t,
                                                  MatrixIn<Scalar> c, const OutputLoss& loss, Vector<Scalar>& gradient,
@@ -71,7 +73,9 @@ template <class Net> class Backprop {
   };
 
   /// Few, since each but the first costs a pass over a gradient, yet enough for some threads.
-  static Index block_count(Index tiles) { return tiles <= 4 ? tiles : std::min<Index>(tiles / 2, 16); }
+  static Index block_count(Index tiles) { return std::max(std::min<Index>(tiles, 4), std::min<Index>(tiles / 2, 16)); }
+  /// Multiply-adds below which waking threads would cost more than it saves, some 10 microseconds.
+  static constexpr double least_work = 1e6;
 
   template <class OutputLoss, class Forward>
   Scalar run(const char* where, const Net& net, Index samples, Index rows, const OutputLoss& loss,
@@ -87,11 +91,15 @@ template <class Net> class Backprop {
     const auto sum_of = [&](Index b) -> Vector<Scalar>& {
       return b == 0 ? gradient : blocks_[std::size_t(b)].gradient;
     };
-    const int threads = team_ && count > 1 ? team_->size() : 1;
+    const bool shared = team_ && count > 1 && double(samples) * double(size) > least_work;
+    const int threads = shared ? team_->size() : 1;
     const auto work = [&](int thread) {
       Memory& memory = memory_[std::size_t(thread)];
-      memory.output.resize(rows, std::min(samples, tile_columns));
-      memory.output_gradient.resize(rows, std::min(samples, tile_columns));
+      if (const Index most = std::min(samples, tile_columns);
+          memory.output.rows() != rows || memory.output.cols() < most) {  // grows, so that batch sizes may take turns
+        memory.output.resize(rows, most);
+        memory.output_gradient.resize(rows, most);
+      }
       const detail::Share mine = detail::share(count, thread, threads);
       for (Index b = mine.begin; b < mine.end; ++b) {
         Scalar value = 0;

@@ -13,13 +13,18 @@ namespace flowmatch::inline FLOWMATCH_ABI {
 /// A view of its arguments: made for one call of Backprop.
 template <std::floating_point Scalar> class MeanSquaredError {
  public:
-  /// target: rows x samples; weights: one for each sample, or none. Throws std::invalid_argument if their number
-  /// differs, one is negative, or a number is not finite.
+  /// target: rows x samples, without weights. Throws std::invalid_argument if a number is not finite.
+  template <class Target>
+  explicit MeanSquaredError(const Target& target)
+      : target_(target), weights_(Eigen::Map<const RowVector<Scalar>>(nullptr, 0)), weighted_(false) {
+    detail::check_finite("mean_squared_error", "target", target_);
+  }
+  /// weights: one for each sample. Throws also if their number differs or one is negative.
   template <class Target, class Weights>
-  MeanSquaredError(const Target& target, const Weights& weights) : target_(target), weights_(weights) {
+  MeanSquaredError(const Target& target, const Weights& weights) : target_(target), weights_(weights), weighted_(true) {
     constexpr auto where = "mean_squared_error";
     detail::check_finite(where, "target", target_);
-    if (weights_.size() > 0) detail::check_columns(where, "weights", weights_.cols(), target_.cols());
+    detail::check_columns(where, "weights", weights_.cols(), target_.cols());
     detail::check_finite(where, "weights", weights_);
     for (Index j = 0; j < weights_.size(); ++j)
       if (weights_(j) < 0) detail::fail(where, "expected weights >= 0, got ", weights_(j), " in column ", j);
@@ -31,7 +36,7 @@ template <std::floating_point Scalar> class MeanSquaredError {
     const Scalar scale = 1 / Scalar(target_.size());
     detail::check_rows("mean_squared_error", "target", target_.rows(), y.rows());
     dy = y - target_.middleCols(first, y.cols());
-    if (weights_.size() == 0) {
+    if (!weighted_) {
       const Scalar value = dy.squaredNorm() * scale;
       dy *= 2 * scale;
       return value;
@@ -46,11 +51,12 @@ template <std::floating_point Scalar> class MeanSquaredError {
  private:
   Eigen::Ref<const Matrix<Scalar>> target_;
   Eigen::Ref<const RowVector<Scalar>> weights_;
+  bool weighted_;
 };
 
 template <class Derived> auto mean_squared_error(const Eigen::MatrixBase<Derived>& target) {
   using Scalar = typename Derived::Scalar;
-  return MeanSquaredError<Scalar>(target.derived(), Eigen::Map<const RowVector<Scalar>>(nullptr, 0));
+  return MeanSquaredError<Scalar>(target.derived());
 }
 template <class Derived, class Weights>
 auto mean_squared_error(const Eigen::MatrixBase<Derived>& target, const Eigen::MatrixBase<Weights>& weights) {

@@ -53,6 +53,18 @@ TEST_CASE("the exception of the lowest number leaves run, and the team goes on",
   }
 }
 
+TEST_CASE("a team that is at work refuses another call instead of hanging", "[threads]") {
+  fm::Threads team(2);
+  CHECK(test::message_of<std::logic_error>([&] {
+          team.run([&](int i) {
+            if (i == 0) team.run([](int) {});
+          });
+        }) == "flowmatch: Threads::run: the team is in use, share it in turn");
+  std::atomic<int> calls = 0;
+  team.run([&](int) { ++calls; });
+  CHECK(calls == 2);
+}
+
 TEST_CASE("threads see the caller's floating-point mode", "[threads]") {
   fm::Threads team(2);
   std::vector<int> seen(2);
@@ -151,5 +163,13 @@ TEST_CASE("training and sampling allocate nothing when warm, for wide nets and w
       };
       step();
       CHECK(test::allocations_of_all_in(step) == 0);
+      const Eigen::MatrixXf fewer_x = x.leftCols(100), fewer_u = u.leftCols(100);
+      const Eigen::RowVectorXf fewer_t = t.leftCols(100);
+      const auto turns = [&] {  // a last batch that is smaller, say
+        loss(net, fewer_x, fewer_t, fewer_u, gradient);
+        loss(net, x, t, u, gradient);
+      };
+      turns();
+      CHECK(test::allocations_of_all_in(turns) == 0);
     }
 }

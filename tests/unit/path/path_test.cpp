@@ -223,8 +223,8 @@ TEMPLATE_TEST_CASE("a path refuses outputs that are also inputs, whole or in par
   const fm::LinearPath path;
   Batch<TestType> b(2, 6);
   b.x_t = b.u_t = M::Zero(2, 6);
-  const std::string of_x_t = "flowmatch: AffinePath::sample: x_t must not share memory with x0, x1 or u_t";
-  const std::string of_u_t = "flowmatch: AffinePath::sample: u_t must not share memory with x0 or x1";
+  const std::string of_x_t = "flowmatch: AffinePath::sample: x_t must not share memory with x0, x1, t or u_t";
+  const std::string of_u_t = "flowmatch: AffinePath::sample: u_t must not share memory with x0, x1 or t";
   CHECK(invalid_argument_of([&] { path.sample(b.x0, b.x1, b.t, b.x0, b.u_t); }) == of_x_t);
   CHECK(invalid_argument_of([&] { path.sample(b.x0, b.x1, b.t, b.x1, b.u_t); }) == of_x_t);
   CHECK(invalid_argument_of([&] { path.sample(b.x0, b.x1, b.t, b.x_t, b.x_t); }) == of_x_t);

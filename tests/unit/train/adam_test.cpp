@@ -275,3 +275,19 @@ TEMPLATE_TEST_CASE("clip_norm refuses a bad limit and a gradient that is not fin
         "flowmatch: clip_norm: expected finite numbers in gradient, got inf in row 1, column 0");
   CHECK(g(0) == 1);
 }
+
+TEMPLATE_TEST_CASE("Adam keeps finite weights for gradients as large and as small as numbers go", "[train]", float,
+                   double) {
+  for (const double size : {1e37, 1e20, 1e-20, 1e-37, 0.0})
+    for (const double epsilon : {1e-8, 1e-300}) {  // the second is 0 in float
+      fm::Vector<TestType> p = fm::Vector<TestType>::Ones(37);
+      const fm::Vector<TestType> g = fm::Vector<TestType>::Constant(37, TestType(size));
+      fm::Adam adam(p, {.learning_rate = 0.1, .epsilon = epsilon});
+      for (int step = 0; step < 5; ++step) adam.step(p, g);
+      INFO("gradient " << size << ", epsilon " << epsilon);
+      CHECK(fm::all_finite(p.data(), p.size()));
+      if (epsilon < 1e-8) continue;  // there a tiny gradient makes a step of any length
+      CHECK((p.array() <= 1).all());
+      CHECK((p.array() >= TestType(0.4)).all());  // five steps of at most the learning rate
+    }
+}
