@@ -131,6 +131,14 @@ TEST_CASE("the calls in the README's table are the calls tested here") {
     }
   }
   CHECK(calls >= 21);
+
+  std::istringstream declarations(readme.substr(readme.find("```\nfm::") + 4));
+  while (std::getline(declarations, line) && line != "```") {
+    INFO(line);
+    CHECK(here.find(squeezed(line.substr(0, line.find("//")))) != here.npos);
+    ++calls;
+  }
+  CHECK(calls >= 27);
 }
 
 TEST_CASE("the README's program is examples/minimal.cpp, word for word") {
