@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "flowmatch/core/random.hpp"
-#include "flowmatch/field/kernel.hpp"
+#include "flowmatch/field/elementwise.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 

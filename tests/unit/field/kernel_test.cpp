@@ -3,7 +3,7 @@
 // is.
 #include <array>
 #include <cmath>
-#include <flowmatch/field/kernel.hpp>
+#include <flowmatch/field/elementwise.hpp>
 #include <limits>
 #include <vector>
 
