@@ -8,12 +8,13 @@
 #include <cstddef>
 #include <cstdlib>
 
-#if defined(__has_feature)
+// GCC says it by macros, clang by __has_feature, which Eigen defines as 0 where it is missing.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FLOWMATCH_TEST_SANITIZED 1
+#elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
 #define FLOWMATCH_TEST_SANITIZED 1
 #endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FLOWMATCH_TEST_SANITIZED 1
 #endif
 
 namespace test {
