@@ -73,8 +73,10 @@ template <class L> FLOWMATCH_INLINE inline void log1p_of_unit(const typename L::
 template <class L> FLOWMATCH_INLINE inline void square_root(const typename L::V& x, typename L::V& y) {
   using Scalar = typename L::Scalar;
   using V = typename L::V;
-  constexpr auto guess = sizeof(Scalar) == 4 ? typename L::Bit(0x5f375a86) : typename L::Bit(0x5fe6eb50c7b537a9);
-  V inverse = (V)(guess - ((typename L::I)x >> 1));
+  using U = typename L::U;
+  constexpr std::uint64_t guess = sizeof(Scalar) == 4 ? 0x5f375a86u : 0x5fe6eb50c7b537a9u;
+  V inverse =
+      (V)(static_cast<std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>>(guess) - ((U)x >> 1));
 #pragma GCC unroll 4
   for (int k = 0; k < (sizeof(Scalar) == 4 ? 3 : 4); ++k) {
     const V half = x * inverse * Scalar(0.5);
