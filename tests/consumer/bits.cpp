@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Trains and samples a little and prints a hash of all bits. tests/CMakeLists.txt compares it between the instruction
-// sets that have fused multiply-add: they must agree.
+// sets that have fused multiply-add: they must agree in a build without -march.
 #include <cstdint>
 #include <cstdio>
 #include <flowmatch/flowmatch.hpp>
