@@ -3,9 +3,10 @@
 #pragma once
 
 #include "flowmatch/core/threads.hpp"
-// The route of training: data -> path -> field -> loss -> optimiser.
+// The route of training: data -> coupling -> path -> field -> loss -> optimiser.
 #include "flowmatch/data/draw.hpp"
 #include "flowmatch/data/toy.hpp"
+#include "flowmatch/field/conditional_velocity_mlp.hpp"
 #include "flowmatch/field/velocity_mlp.hpp"
 #include "flowmatch/path/path.hpp"
 #include "flowmatch/train/adam.hpp"
@@ -13,9 +14,11 @@
 #include "flowmatch/train/learning_rate.hpp"
 #include "flowmatch/train/loss.hpp"
 // The route of generation: noise -> ode, through the field -> samples.
+#include "flowmatch/ode/adaptive.hpp"
 #include "flowmatch/ode/integrate.hpp"
 #include "flowmatch/sample/sample.hpp"
 // Files, and how good the samples are.
+// metric/frechet.hpp and data/whitening.hpp, which take long to compile, are included by their names.
 #include "flowmatch/io/checkpoint.hpp"
 #include "flowmatch/io/npy.hpp"
 #include "flowmatch/metric/energy.hpp"

@@ -2,7 +2,7 @@
 """Writes npy/*.npy: arrays of every supported dtype, order and version, as NumPy itself saves them.
 
 Element e, counted in C order, is (37 e mod 101) - 50, or 37 e mod 101 for unsigned types; for floats divided by 8.
-tests/unit/io/npy_test.cpp recomputes them. Needs numpy.
+tests/unit/io/npy_test.cpp recomputes them, and compares f4, f8 and f4_no_samples with what save_npy writes. Needs numpy.
 """
 import pathlib
 
@@ -29,6 +29,7 @@ save("f4", "<f4", (5, 3))
 save("f4_big_endian", ">f4", (5, 3))
 save("f4_fortran", "<f4", (5, 3), fortran=True)
 save("f8_fortran_images", "<f8", (3, 2, 4, 2), fortran=True)
+save("f8", "<f8", (4, 2))
 save("f8_big_endian", ">f8", (4, 2))
 save("f8_version_2", "<f8", (4, 2), version=(2, 0))
 save("f8_version_3", "<f8", (4, 2), version=(3, 0))

@@ -8,10 +8,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
-#include <stdexcept>
 #include <string>
 
-#include "flowmatch/core/types.hpp"
+#include "flowmatch/core/error.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -89,7 +88,7 @@ template <class... Parts> std::string concat(const Parts&... parts) {
 
 /// Throws "flowmatch: where: what went wrong".
 template <class... Parts> [[noreturn]] void fail(const char* where, const Parts&... parts) {
-  throw std::invalid_argument(concat("flowmatch: ", where, ": ", parts...));
+  raise<std::invalid_argument>(concat("flowmatch: ", where, ": ", parts...));
 }
 
 inline void check_rows(const char* where, const char* name, Index given, Index expected) {
@@ -116,6 +115,9 @@ inline void check_positive(const char* where, const char* name, double given) {
 inline void check_below(const char* where, const char* name, double given, double low, double high) {
   if (!(is_finite(given) && given >= low && given < high))
     fail(where, "expected ", name, " in [", low, ", ", high, "), got ", given);
+}
+inline void check_probability(const char* where, const char* name, double given) {
+  if (!(is_finite(given) && given >= 0 && given <= 1)) fail(where, "expected ", name, " in [0, 1], got ", given);
 }
 template <class Derived> void check_finite(const char* where, const char* name, const Eigen::DenseBase<Derived>& m) {
   const auto [row, column] = find_non_finite(m);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Elementary functions on vectors, from arithmetic alone: no call of the C library, so that results do not depend on
 // its version or on the CPU, and every instruction set gives the same bits where it has FMA. L is a Lanes type;
-// arguments and results go by reference (see core/simd.hpp).
+// arguments and results go by reference (see core/vectors.hpp).
 #pragma once
 
+#include <bit>
 #include <limits>
 #include <numbers>
 
-#include "flowmatch/core/simd.hpp"
+#include "flowmatch/core/vectors.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI::detail {
+namespace flowmatch::inline FLOWMATCH_VERSION::simd {
 
 /// y = c[0] x^(n - 1) + ... + c[n - 1], by Horner's rule.
 template <class L, std::size_t n>
@@ -30,12 +31,16 @@ template <class L> FLOWMATCH_INLINE inline void exp_of_negative(const typename L
   constexpr Scalar lowest = single ? Scalar(-87.3) : Scalar(-708.3);
   // ln 2 in two parts, the first with zeros at its end so that its product with n is exact
   constexpr Scalar ln2_high = single ? Scalar(0.693359375) : Scalar(0x1.62e42feep-1);
-  constexpr Scalar ln2_low = Scalar(std::numbers::ln2_v<long double> - static_cast<long double>(ln2_high));
+  constexpr Scalar ln2_low = single ? Scalar(-2.12194440054690583e-4) : Scalar(0x1.a39ef358p-33);
   const V low = V{} + lowest;
   const V bounded = x < low ? low : x;
-  const typename L::Integers exponent =
-      __builtin_convertvector(bounded * std::numbers::log2e_v<Scalar> + Scalar(bias + 0.5), typename L::Integers);
-  const V n = __builtin_convertvector(exponent, V) - Scalar(bias);
+  typename L::Integers exponent;
+  I power;
+  V n;
+  L::convert(bounded * std::numbers::log2e_v<Scalar> + Scalar(bias + 0.5), exponent);
+  L::convert(exponent, n);
+  L::convert(exponent, power);
+  n -= Scalar(bias);
   V r = bounded - n * ln2_high;
   r = r - n * ln2_low;
   V p;
@@ -52,7 +57,7 @@ template <class L> FLOWMATCH_INLINE inline void exp_of_negative(const typename L
     for (int k = 0; k < 11; ++k) p = p * r + inverse_factorials[k];
   }
   p = (p * r + Scalar(1)) * r + Scalar(1);
-  y = p * (V)(__builtin_convertvector(exponent, I) << mantissa);
+  y = p * __builtin_bit_cast(V, power << mantissa);
   y = x < low ? V{} : y;
 }
 
@@ -75,8 +80,8 @@ template <class L> FLOWMATCH_INLINE inline void square_root(const typename L::V&
   using V = typename L::V;
   using U = typename L::U;
   constexpr std::uint64_t guess = sizeof(Scalar) == 4 ? 0x5f375a86u : 0x5fe6eb50c7b537a9u;
-  V inverse =
-      (V)(static_cast<std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>>(guess) - ((U)x >> 1));
+  using Bits = std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>;
+  V inverse = __builtin_bit_cast(V, static_cast<Bits>(guess) - (__builtin_bit_cast(U, x) >> 1));
 #pragma GCC unroll 4
   for (int k = 0; k < (sizeof(Scalar) == 4 ? 3 : 4); ++k) {
     const V half = x * inverse * Scalar(0.5);
@@ -93,9 +98,12 @@ template <class L> FLOWMATCH_INLINE inline void log_of_unit(const typename L::V&
   constexpr bool single = sizeof(Scalar) == 4;
   constexpr int mantissa = single ? 23 : 52;
   constexpr auto root_half = std::bit_cast<typename L::Bit>(Scalar(std::numbers::sqrt2 / 2));
-  const I above = (I)u - root_half;
-  const V e = __builtin_convertvector(__builtin_convertvector(above >> mantissa, typename L::Integers), V);
-  const V m = (V)(root_half + (above & ((typename L::Bit(1) << mantissa) - 1)));
+  const I above = __builtin_bit_cast(I, u) - root_half;
+  typename L::Integers exponent;
+  V e;
+  L::convert(above >> mantissa, exponent);
+  L::convert(exponent, e);
+  const V m = __builtin_bit_cast(V, root_half + (above & ((typename L::Bit(1) << mantissa) - 1)));
   const V s = (m - Scalar(1)) / (m + Scalar(1)), s2 = s * s;
   constexpr int last = single ? 9 : 23;  // series s + s^3/3 + ... + s^last/last, |s| < 0.172
   V series = V{} + Scalar(1) / Scalar(last);
@@ -111,9 +119,13 @@ FLOWMATCH_INLINE inline void cos_sin_of_turn(const typename L::V& v, typename L:
   using V = typename L::V;
   using I = typename L::I;
   using Bit = typename L::Bit;
-  const typename L::Integers whole = __builtin_convertvector(v * Scalar(4) + Scalar(0.5), typename L::Integers);
-  const I quarter = __builtin_convertvector(whole, I);
-  const V a = (v - __builtin_convertvector(whole, V) * Scalar(0.25)) * Scalar(2 * std::numbers::pi), a2 = a * a;
+  typename L::Integers whole;
+  I quarter;
+  V quarters;
+  L::convert(v * Scalar(4) + Scalar(0.5), whole);
+  L::convert(whole, quarter);
+  L::convert(whole, quarters);
+  const V a = (v - quarters * Scalar(0.25)) * Scalar(2 * std::numbers::pi), a2 = a * a;
   constexpr int last = sizeof(Scalar) == 4 ? 10 : 18;
   V c = V{} + Scalar(1), s = c;  // cos a = 1 - a^2/2 (1 - a^2/12 (...)), sin a = a (1 - a^2/6 (1 - a^2/20 (...)))
 #pragma GCC unroll 16
@@ -123,36 +135,43 @@ FLOWMATCH_INLINE inline void cos_sin_of_turn(const typename L::V& v, typename L:
   }
   s *= a;
   const I odd = (quarter & Bit(1)) != 0;
-  const I minus_cosine = ((quarter + Bit(1)) & Bit(2)) != 0, minus_sine = (quarter & Bit(2)) != 0;
-  constexpr Bit sign = std::numeric_limits<Bit>::min();
-  cosine = (V)((I)(odd ? s : c) ^ (minus_cosine & sign));
-  sine = (V)((I)(odd ? c : s) ^ (minus_sine & sign));
+  constexpr int sign = 8 * int(sizeof(Bit)) - 1;  // the bits of 2 below move there
+  cosine = __builtin_bit_cast(V, __builtin_bit_cast(I, odd ? s : c) ^ (((quarter + Bit(1)) & Bit(2)) << (sign - 1)));
+  sine = __builtin_bit_cast(V, __builtin_bit_cast(I, odd ? c : s) ^ ((quarter & Bit(2)) << (sign - 1)));
 }
 
 /// x = x - floor(x), in [0, 1], for |x| < 2^31
 template <class L> FLOWMATCH_INLINE inline void fraction(typename L::V& x) {
   using V = typename L::V;
-  x -= __builtin_convertvector(__builtin_convertvector(x, typename L::Integers), V);
+  typename L::Integers whole;
+  V floor;
+  L::convert(x, whole);
+  L::convert(whole, floor);
+  x -= floor;
   x += x < V{} ? V{} + typename L::Scalar(1) : V{};
 }
 
 /// y = x where x >= 0, else -x, and back: the sign bit alone.
 template <class L> FLOWMATCH_INLINE inline void absolute(const typename L::V& x, typename L::V& y) {
   constexpr auto magnitude = std::numeric_limits<typename L::Bit>::max();
-  y = (typename L::V)((typename L::I)x & (typename L::I{} + magnitude));
+  y = __builtin_bit_cast(typename L::V, __builtin_bit_cast(typename L::I, x) & (typename L::I{} + magnitude));
 }
 template <class L> FLOWMATCH_INLINE inline void with_sign_of(const typename L::V& x, typename L::V& y) {
   constexpr auto sign = std::numeric_limits<typename L::Bit>::min();
-  y = (typename L::V)((typename L::I)y | ((typename L::I)x & (typename L::I{} + sign)));
+  using I = typename L::I;
+  y = __builtin_bit_cast(typename L::V, __builtin_bit_cast(I, y) | (__builtin_bit_cast(I, x) & (I{} + sign)));
 }
 
 /// y = NaN where x is: reads the bits, so that it holds under -ffast-math too.
 template <class L> FLOWMATCH_INLINE inline void keep_nan(const typename L::V& x, typename L::V& y) {
   using Scalar = typename L::Scalar;
+  using I = typename L::I;
   constexpr auto infinity = std::bit_cast<typename L::Bit>(std::numeric_limits<Scalar>::infinity());
   typename L::V magnitude;
   absolute<L>(x, magnitude);
-  y = (typename L::V)((typename L::I)y | (typename L::I)((typename L::I)magnitude > (typename L::I{} + infinity)));
+  const I all = I{} - 1, none = {};
+  y = __builtin_bit_cast(typename L::V,
+                         __builtin_bit_cast(I, y) | (__builtin_bit_cast(I, magnitude) > I{} + infinity ? all : none));
 }
 
 /// y = e^x - 1 for x <= 0, given e = e^x: without cancellation near 0, where Taylor's series takes over.
@@ -217,7 +236,7 @@ FLOWMATCH_INLINE inline void normal_distribution(const typename L::V& x, typenam
   V size, e, q;
   absolute<L>(x, size);
   size = size < V{} + Scalar(39) ? size : V{} + Scalar(39);  // beyond, the tail is 0
-  const V h = (V)((I)size & (I{} + first_half));
+  const V h = __builtin_bit_cast(V, __builtin_bit_cast(I, size) & (I{} + first_half));
   const V rest = (size - h) * (size + h) * Scalar(0.5);
   exp_of_negative<L>(h * h * Scalar(-0.5), e);
   e *= one - rest * (one - rest * Scalar(0.5) * (one - rest * Scalar(1. / 3) * (one - rest * Scalar(0.25))));

@@ -23,6 +23,7 @@
 #include <span>
 
 #include "flowmatch/core/elementary.hpp"
+#include "flowmatch/core/simd.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -74,6 +75,8 @@ constexpr float uniform_above_zero(std::uint32_t w) { return (float(std::int32_t
 constexpr double uniform_above_zero(std::uint64_t w) { return (double(w >> 11) + 0.5) * 0x1p-53; }
 
 /// The same functions for one number.
+using simd::cos_sin_of_turn;
+using simd::log_of_unit;
 template <std::floating_point Scalar> Scalar log_of_unit(Scalar u) {
   using L = Lanes<Scalar, int(sizeof(Scalar))>;
   typename L::V x = {u}, y;
@@ -103,33 +106,32 @@ template <class V, int... I> FLOWMATCH_INLINE inline void unzip(V& a, V& b, std:
 
 /// The words of `blocks` blocks from block `first` on, in the order of the stream; blocks is a multiple of 8. A block
 /// fills four lanes of 64 bits, of which Philox uses 32: its products need the width.
-template <class L>
-FLOWMATCH_INLINE inline void philox_words(const Rng& rng, std::uint64_t first, Index blocks, std::uint64_t* words) {
-  using U = typename L::U64;
-  constexpr int width = int(sizeof(U) / 8);
-  constexpr std::uint64_t low = 0xffffffffu;
-  for (Index i = 0; i < blocks; i += width) {
-    U c0 = {}, c1 = {}, c2 = U{} + (rng.stream & low), c3 = U{} + (rng.stream >> 32);
-    for (int lane = 0; lane < width; ++lane) {
-      c0[lane] = (first + std::uint64_t(i + lane)) & low;
-      c1[lane] = (first + std::uint64_t(i + lane)) >> 32;
+inline void philox_words(const Rng& rng, std::uint64_t first, Index blocks, std::uint64_t* words) {
+  dispatch([=](auto bytes) FLOWMATCH_INLINE {
+    using U = typename Lanes<double, decltype(bytes)::bytes>::U;
+    constexpr int width = int(sizeof(U) / 8);
+    constexpr std::uint64_t low = 0xffffffffu, numbers[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    U lanes;
+    std::memcpy(&lanes, numbers, sizeof lanes);
+    for (Index i = 0; i < blocks; i += width) {
+      const U counter = lanes + (first + std::uint64_t(i));
+      U c0 = counter & low, c1 = counter >> 32, c2 = U{} + (rng.stream & low), c3 = U{} + (rng.stream >> 32);
+      std::uint64_t k0 = rng.seed & low, k1 = rng.seed >> 32;
+      for (int round = 0; round < 10; ++round) {
+        const U a = c0 * std::uint64_t(0xD2511F53u), b = c2 * std::uint64_t(0xCD9E8D57u);
+        c0 = (b >> 32) ^ c1 ^ k0;
+        c1 = b & low;
+        c2 = (a >> 32) ^ c3 ^ k1;
+        c3 = a & low;
+        k0 = (k0 + 0x9E3779B9u) & low;
+        k1 = (k1 + 0xBB67AE85u) & low;
+      }
+      U first_half = c0 | c1 << 32, second_half = c2 | c3 << 32;
+      zip(first_half, second_half, std::make_integer_sequence<int, width>());
+      std::memcpy(words + 2 * i, &first_half, sizeof(U));
+      std::memcpy(words + 2 * i + width, &second_half, sizeof(U));
     }
-    std::uint64_t k0 = rng.seed & low, k1 = rng.seed >> 32;
-#pragma GCC unroll 10
-    for (int round = 0; round < 10; ++round) {
-      const U a = c0 * std::uint64_t(0xD2511F53u), b = c2 * std::uint64_t(0xCD9E8D57u);
-      c0 = (b >> 32) ^ c1 ^ k0;
-      c1 = b & low;
-      c2 = (a >> 32) ^ c3 ^ k1;
-      c3 = a & low;
-      k0 = (k0 + 0x9E3779B9u) & low;
-      k1 = (k1 + 0xBB67AE85u) & low;
-    }
-    U first_half = c0 | c1 << 32, second_half = c2 | c3 << 32;
-    zip(first_half, second_half, std::make_integer_sequence<int, width>());
-    std::memcpy(words + 2 * i, &first_half, sizeof(U));
-    std::memcpy(words + 2 * i + width, &second_half, sizeof(U));
-  }
+  });
 }
 
 /// Numbers of one kind from the words of whole blocks: value = transform of each pair of vectors of words.
@@ -168,14 +170,13 @@ template <class Scalar, class Convert> void fill(Rng& rng, std::span<Scalar> x, 
   constexpr Index per_block = 16 / Index(sizeof(Scalar)), chunk = 64;  // blocks
   const Index n = Index(x.size());
   const std::uint64_t first = (rng.position + 3) / 4;
-  dispatch([&](auto width) FLOWMATCH_INLINE {
-    using L = Lanes<Scalar, decltype(width)::bytes>;
-    alignas(64) std::uint64_t words[2 * chunk];
-    alignas(64) Scalar numbers[chunk * per_block];
-    for (Index i = 0; i < n; i += chunk * per_block) {
-      const Index left = std::min(chunk * per_block, n - i);
-      philox_words<L>(rng, first + std::uint64_t(i / per_block), (left + 8 * per_block - 1) / (8 * per_block) * 8,
-                      words);
+  alignas(64) std::uint64_t words[2 * chunk];
+  alignas(64) Scalar numbers[chunk * per_block];
+  for (Index i = 0; i < n; i += chunk * per_block) {
+    const Index left = std::min(chunk * per_block, n - i);
+    philox_words(rng, first + std::uint64_t(i / per_block), (left + 8 * per_block - 1) / (8 * per_block) * 8, words);
+    dispatch([&](auto width) FLOWMATCH_INLINE {
+      using L = Lanes<Scalar, decltype(width)::bytes>;
       for (Index k = 0; k < left; k += 2 * L::width) {
         typename L::U a, b;
         const char* at = reinterpret_cast<const char*>(words) + std::size_t(k) * sizeof(Scalar);
@@ -186,9 +187,9 @@ template <class Scalar, class Convert> void fill(Rng& rng, std::span<Scalar> x, 
         L::store(numbers + k, va);
         L::store(numbers + k + L::width, vb);
       }
-      std::memcpy(x.data() + i, numbers, std::size_t(left) * sizeof(Scalar));
-    }
-  });
+    });
+    std::memcpy(x.data() + i, numbers, std::size_t(left) * sizeof(Scalar));
+  }
   rng.position = 4 * (first + std::uint64_t((n + per_block - 1) / per_block));
 }
 

@@ -18,16 +18,15 @@ namespace flowmatch::inline FLOWMATCH_ABI {
 class Threads {
  public:
   /// Throws std::invalid_argument if n < 1, std::system_error if the system has no more threads.
-  explicit Threads(int n) : size_(n), errors_(std::size_t(std::max(n, 1))) {
-    detail::check_at_least("Threads", "n", n, 1);
-    try {
-      for (int i = 1; i < n; ++i) threads_.emplace_back([this, i] { work(i); });
-    } catch (...) {
-      stop();
-      throw;
-    }
+  explicit Threads(int n) : Threads(n, Idle()) {
+    for (int i = 1; i < n; ++i) threads_.emplace_back([this, i] { work(i); });
   }
-  ~Threads() { stop(); }
+  ~Threads() {
+    call_ = nullptr;
+    round_.fetch_add(1, std::memory_order_release);
+    round_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
   Threads(const Threads&) = delete;
   Threads& operator=(const Threads&) = delete;
 
@@ -40,7 +39,7 @@ class Threads {
   template <class F> void run(const F& f) {
     if (size_ == 1) return f(0);
     if (busy_.exchange(true, std::memory_order_acquire))
-      throw std::logic_error("flowmatch: Threads::run: the team is in use, share it in turn");
+      detail::raise<std::logic_error>("flowmatch: Threads::run: the team is in use, share it in turn");
     call_ = [](const void* context, int i) { (*static_cast<const F*>(context))(i); };
     context_ = &f;
     std::fegetenv(&mode_);
@@ -61,6 +60,13 @@ class Threads {
   }
 
  private:
+  /// No threads yet. It is a constructor of its own because, once it has ended, the destructor cleans up whatever the
+  /// other one throws.
+  struct Idle {};
+  Threads(int n, Idle) : size_(n), errors_(std::size_t(std::max(n, 1))) {
+    detail::check_at_least("Threads", "n", n, 1);
+  }
+
   static constexpr int patience = 2000;  // looks at the counter before sleeping: some 20 microseconds
   static void pause() {                  // tells the processor that this is a spin
 #if defined(__x86_64__)
@@ -80,18 +86,7 @@ class Threads {
   }
 
   void guarded(int i) {
-    try {
-      call_(context_, i);
-    } catch (...) {
-      errors_[std::size_t(i)] = std::current_exception();
-    }
-  }
-
-  void stop() {
-    call_ = nullptr;
-    round_.fetch_add(1, std::memory_order_release);
-    round_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
+    errors_[std::size_t(i)] = detail::caught([this, i] { call_(context_, i); });
   }
 
   int size_;

@@ -14,19 +14,28 @@
 #error "flowmatch needs Eigen 3.4 or newer"
 #endif
 
-// All names live in an inline namespace that carries the version and Eigen's alignment, for example v0_1_0_align16.
-// Objects compiled with different -march flags disagree about the layout of Eigen's types; with this name such a mix
-// fails to link instead of crashing.
-#define FLOWMATCH_ABI_NAME(major, minor, patch, align) v##major##_##minor##_##patch##_align##align
-#define FLOWMATCH_ABI_EXPAND(major, minor, patch, align) FLOWMATCH_ABI_NAME(major, minor, patch, align)
-#define FLOWMATCH_ABI \
-  FLOWMATCH_ABI_EXPAND(FLOWMATCH_VERSION_MAJOR, FLOWMATCH_VERSION_MINOR, FLOWMATCH_VERSION_PATCH, EIGEN_MAX_ALIGN_BYTES)
+// All names live in an inline namespace that carries the version, Eigen's alignment and what an error does, for example
+// v0_1_0_align16, or v0_1_0_align16_abort under -fno-exceptions. Objects compiled with different -march flags disagree
+// about the layout of Eigen's types; with this name such a mix fails to link instead of crashing.
+#if defined(__cpp_exceptions)
+#define FLOWMATCH_ABI_ERRORS
+#else
+#define FLOWMATCH_ABI_ERRORS _abort
+#endif
+#define FLOWMATCH_ABI_NAME(major, minor, patch, align, errors) v##major##_##minor##_##patch##_align##align##errors
+#define FLOWMATCH_ABI_EXPAND(major, minor, patch, align, errors) FLOWMATCH_ABI_NAME(major, minor, patch, align, errors)
+#define FLOWMATCH_ABI                                                                             \
+  FLOWMATCH_ABI_EXPAND(FLOWMATCH_VERSION_MAJOR, FLOWMATCH_VERSION_MINOR, FLOWMATCH_VERSION_PATCH, \
+                       EIGEN_MAX_ALIGN_BYTES, FLOWMATCH_ABI_ERRORS)
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
 using Index = Eigen::Index;
 static_assert(sizeof(Index) == 8 && std::endian::native == std::endian::little,
               "flowmatch: sizes and random words are written for 64-bit little-endian machines");
+
+/// Columns of a batch that loss and solvers hand to a field at a time, so that activations stay in cache.
+inline constexpr Index tile_columns = 128;
 
 template <std::floating_point Scalar> using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 template <std::floating_point Scalar> using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;

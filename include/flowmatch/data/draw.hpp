@@ -59,6 +59,14 @@ void take_columns(MatrixIn<Scalar> data, std::span<const Index> indices, Matrix<
   }
 }
 
+/// Where an Epoch is: the generator from which its pass was shuffled, and how many indices of the pass were drawn.
+struct EpochPosition {
+  Rng pass{0};
+  Index drawn = 0;
+
+  friend bool operator==(const EpochPosition&, const EpochPosition&) = default;
+};
+
 /// Passes over `samples` samples, each pass in a new random order; take_columns then picks data, labels and conditions
 /// by the same indices.
 class Epoch {
@@ -80,11 +88,7 @@ class Epoch {
     batch_.clear();
     while (Index(batch_.size()) < n) {
       const Index samples = Index(order_.size());
-      if (next_ == samples) {
-        std::iota(order_.begin(), order_.end(), Index(0));
-        detail::shuffle_front(rng, order_, samples);
-        next_ = 0;
-      }
+      if (next_ == samples) shuffle(rng);
       const Index count = std::min(n - Index(batch_.size()), samples - next_);
       batch_.insert(batch_.end(), order_.begin() + next_, order_.begin() + next_ + count);
       next_ += count;
@@ -92,9 +96,28 @@ class Epoch {
     return batch_;
   }
 
+  EpochPosition position() const { return {pass_, next_}; }
+  /// Goes to a position of an Epoch of as many samples: from here on both draw the same. Throws std::invalid_argument
+  /// unless 0 <= drawn <= samples; then nothing has changed.
+  void seek(const EpochPosition& position) {
+    detail::check_at_least("Epoch::seek", "drawn", double(position.drawn), 0);
+    detail::check_at_least("Epoch::seek", "samples", double(order_.size()), double(position.drawn));
+    Rng rng = position.pass;
+    shuffle(rng);
+    next_ = position.drawn;
+  }
+
  private:
+  void shuffle(Rng& rng) {
+    pass_ = rng;
+    std::iota(order_.begin(), order_.end(), Index(0));
+    detail::shuffle_front(rng, order_, Index(order_.size()));
+    next_ = 0;
+  }
+
   std::vector<Index> order_, batch_;
   Index next_ = 0;
+  Rng pass_{0};
 };
 
 }

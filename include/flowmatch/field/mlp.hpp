@@ -14,70 +14,9 @@
 
 #include "flowmatch/core/random.hpp"
 #include "flowmatch/field/elementwise.hpp"
+#include "flowmatch/field/mlp_options.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
-
-struct MlpOptions {
-  Index in = 0;                    ///< rows of the input, >= 1
-  std::vector<Index> hidden = {};  ///< width of each hidden layer; residual: all equal, the first is the input layer
-  Index out = 0;                   ///< rows of the output, >= 1
-  Activation activation = Activation::silu;
-  bool residual = false;     ///< pre-layer-norm residual blocks instead of plain layers
-  bool zero_output = false;  ///< start the output layer at zero, so that the untrained net says 0
-
-  Index last() const { return Index(hidden.size()); }  ///< the number L of the output layer
-  Index width(Index l) const {                         ///< rows of a_l; width(L + 1) is the output's
-    return l == 0 ? in : l > last() ? out : hidden[std::size_t(l - 1)];
-  }
-  bool has_norm(Index l) const { return residual && l > 0 && l < last(); }
-
-  friend bool operator==(const MlpOptions&, const MlpOptions&) = default;
-};
-
-/// A named part of the flat parameter vector, row-major, as PyTorch names and orders it.
-struct ParameterBlock {
-  std::string name;
-  std::vector<Index> shape;
-  Index offset = 0;
-
-  Index size() const {
-    Index n = 1;
-    for (Index s : shape) n *= s;
-    return n;
-  }
-};
-
-namespace detail {
-
-/// The blocks of a net in their order. Throws std::invalid_argument for options out of range.
-inline std::vector<ParameterBlock> mlp_layout(const MlpOptions& o) {
-  check_at_least("Mlp", "options.in", double(o.in), 1);
-  check_at_least("Mlp", "options.out", double(o.out), 1);
-  for (Index h : o.hidden) {
-    check_at_least("Mlp", "every width in options.hidden", double(h), 1);
-    if (o.residual && h != o.hidden[0])
-      fail("Mlp", "expected equal widths in options.hidden for a residual net, got ", o.hidden[0], " and ", h);
-  }
-  if (o.residual && o.hidden.empty())
-    fail("Mlp", "expected at least one width in options.hidden for a residual net, got none");
-  std::vector<ParameterBlock> blocks;
-  const auto add = [&](std::string block, std::vector<Index> shape) {
-    const Index offset = blocks.empty() ? 0 : blocks.back().offset + blocks.back().size();
-    blocks.push_back({std::move(block), std::move(shape), offset});
-  };
-  for (Index l = 0; l <= o.last(); ++l) {
-    const std::string number = std::to_string(l);
-    if (o.has_norm(l)) {
-      add("norms." + number + ".weight", {o.width(l)});
-      add("norms." + number + ".bias", {o.width(l)});
-    }
-    add("layers." + number + ".weight", {o.width(l + 1), o.width(l)});
-    add("layers." + number + ".bias", {o.width(l + 1)});
-  }
-  return blocks;
-}
-
-}
 
 /// The net is a value: options and one contiguous parameter vector, in the order layers.0.weight [out, in] (row-major),
 /// layers.0.bias, then for each further layer norms.l.weight, norms.l.bias (residual blocks only), layers.l.weight,
@@ -97,14 +36,19 @@ template <std::floating_point ScalarType = float> class Mlp {
     MlpOptions made_for;  // sizes are those of this net; that of no net at first
     std::vector<LayerMemory> layers;
     detail::TileMemory<Scalar> z, dz, da;
+    detail::TileMemory<Scalar> tangent_z, tangent_a, no_bias;  // of jvp, made by its first call; no_bias: zeros
     Index samples = 0;
   };
 
   /// Weights and biases uniform in +-1 / sqrt(in), as PyTorch's Linear; norms start as identity.
+  /// more: blocks behind the layers, zero at first, for a field that keeps numbers of its own in the same vector (see
+  /// ConditionalVelocityMlp); their offsets are set here.
   /// Throws std::invalid_argument for a width below 1, or residual blocks of unequal width.
-  Mlp(MlpOptions options, Rng& rng) : options_(std::move(options)), blocks_(detail::mlp_layout(options_)) {
+  Mlp(MlpOptions options, Rng& rng, const std::vector<ParameterBlock>& more = {})
+      : options_(std::move(options)), blocks_(detail::mlp_layout(options_)) {
     for (const ParameterBlock& block : blocks_)
       if (block.shape.size() == 2) weights_.push_back(block.offset);
+    for (const ParameterBlock& block : more) detail::append_block(blocks_, block.name, block.shape);
     parameters_ = Vector<Scalar>::Zero(blocks_.back().offset + blocks_.back().size());
     initialise(rng);
   }
@@ -128,8 +72,8 @@ template <std::floating_point ScalarType = float> class Mlp {
   void forward(MatrixIn<Scalar> x, MatrixRef<Scalar> y, Workspace& workspace) const {
     detail::check_rows("Mlp::forward", "x", x.rows(), in());
     detail::check_shape("Mlp::forward", "y", y, out(), x.cols());
-    input_tile(x.cols(), workspace) = x.transpose();
-    y = forward_tile(workspace).transpose();
+    detail::read<Scalar>(x, input_tile(x.cols(), workspace));
+    detail::write<Scalar>(forward_tile(workspace), y);
   }
 
   /// gradient += (dy / dparameters)' dy for the tile that forward saw last.
@@ -141,26 +85,45 @@ template <std::floating_point ScalarType = float> class Mlp {
   void backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient, Matrix<Scalar>& dx) const {
     check_backward(dy, workspace, gradient);
     backward_tile(dy, workspace, gradient);
-    dx = input_gradient_tile(workspace).transpose();
+    dx.resize(in(), dy.cols());
+    detail::write<Scalar>(input_gradient_tile(workspace), dx);
+  }
+
+  /// Without the parameters, which is half the cost. input_gradient_tile then has the input's part.
+  void input_backward(MatrixIn<Scalar> dy, Workspace& workspace) const {
+    check_forward("Mlp::input_backward", dy, workspace);
+    backward_tile(dy, workspace, Eigen::Map<Vector<Scalar>>(nullptr, 0));
+  }
+
+  /// dy = (dy / dx) dx for the tile that forward saw last, in forward mode: the Jacobian-vector product. Each of its n
+  /// samples may have several tangents: dx is in() x m n, dy out() x m n, and column j belongs to sample j modulo n.
+  /// Costs as much as forward on m n samples. backward may still follow.
+  void jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& workspace) const {
+    detail::check_rows("Mlp::jvp", "dx", dx.rows(), in());
+    detail::check_shape("Mlp::jvp", "dy", dy, out(), dx.cols());
+    detail::read<Scalar>(dx, tangent_tile(dx.cols(), workspace));
+    detail::write<Scalar>(jvp_tile(dx.cols(), workspace), dy);
   }
 
   // ---- the same on tiles (samples x features), for nets that prepare their own input ----
 
   /// The samples x in() block of the workspace that forward_tile reads.
-  auto input_tile(Index samples, Workspace& w) const {
+  detail::Tile<Scalar> input_tile(Index samples, Workspace& w) const {
     reserve(samples, w);
-    return w.layers[0].input.view(samples, in());
+    return input_tile(w);
   }
+  /// That of the samples seen last, which forward_tile leaves as it is.
+  detail::Tile<Scalar> input_tile(Workspace& w) const { return w.layers[0].input.view(w.samples, in()); }
 
   /// The output as a samples x out() block of the workspace.
-  auto forward_tile(Workspace& w) const {
+  detail::Tile<Scalar> forward_tile(Workspace& w) const {
     const Index n = w.samples;
     const Activation f = options_.activation;
     for (Index l = 0; l <= last(); ++l) {
-      const auto affine = layer(parameters_.data(), l);
+      const auto affine = layer(l);
       const auto a = w.layers[std::size_t(l)].input.view(n, width(l));
       if (l == last()) {
-        detail::product<Scalar>(affine, a, w.z.view(n, out()));
+        detail::product<Scalar>(affine, a, false, w.z.view(n, out()));
         break;
       }
       auto& next = w.layers[std::size_t(l + 1)];
@@ -169,12 +132,9 @@ template <std::floating_point ScalarType = float> class Mlp {
       if (!options_.residual) {
         detail::product<Scalar>(affine, a, f, next_a, slope);
       } else {
-        if (l == 0)
-          detail::product<Scalar>(affine, a, z);
-        else
-          detail::add_product<Scalar>(affine, a, z);
+        detail::product<Scalar>(affine, a, l > 0, z);
         if (has_norm(l + 1))
-          detail::normalize<Scalar>(norm(parameters_.data(), l + 1), z, next.normalized.view(n, width(l + 1)),
+          detail::normalize<Scalar>(norm(l + 1), z, next.normalized.view(n, width(l + 1)),
                                     next.inverse_deviation.view(n, 1), next_a);
         detail::activate<Scalar>(f, has_norm(l + 1) ? next_a : z, next_a, slope);
       }
@@ -182,65 +142,108 @@ template <std::floating_point ScalarType = float> class Mlp {
     return w.z.view(n, out());
   }
 
-  /// gradient += what the output gradient dy (out() x samples) says. input_gradient_tile gives the input's part.
+  /// gradient += what the output gradient dy (out() x samples) says; none if it has no entries. input_gradient_tile
+  /// gives the input's part.
   void backward_tile(MatrixIn<Scalar> dy, Workspace& w, VectorRef<Scalar> gradient) const {
     const Index n = w.samples;
-    w.dz.view(n, out()) = dy.transpose();
+    detail::read<Scalar>(dy, w.dz.view(n, out()));
     for (Index l = last(); l >= 0; --l) {
       auto& memory = w.layers[std::size_t(l)];
       auto dz = w.dz.view(n, width(l + 1));
-      detail::gradient_product<Scalar>(memory.input.view(n, width(l)), dz, layer(gradient.data(), l));
+      if (gradient.size() > 0)
+        detail::gradient_product<Scalar>(memory.input.view(n, width(l)), dz, layer(gradient.data(), l));
       if (l == 0) break;
       auto da = w.da.view(n, width(l));
-      detail::back_product<Scalar>(layer(parameters_.data(), l), dz, memory.slope.view(n, width(l)), da);
+      detail::back_product<Scalar>(layer(l), dz, memory.slope.view(n, width(l)), da);
       if (has_norm(l))  // the trunk's dz stays and the branch is added
-        detail::normalize_back<Scalar>(norm(parameters_.data(), l), memory.normalized.view(n, width(l)),
-                                       memory.inverse_deviation.view(n, 1), da, norm(gradient.data(), l), dz);
+        detail::normalize_back<Scalar>(norm(l), memory.normalized.view(n, width(l)),
+                                       memory.inverse_deviation.view(n, 1), da,
+                                       gradient.size() > 0 ? norm(gradient.data(), l) : detail::Norm<Scalar>{}, dz);
       else
         std::swap(w.dz, w.da);
     }
   }
 
   /// After backward_tile: the gradient with respect to the input, samples x in().
-  auto input_gradient_tile(Workspace& w) const {
-    auto da = w.da.view(w.samples, in());
-    detail::back_product<Scalar>(layer(parameters_.data(), 0), w.dz.view(w.samples, width(1)), da);
+  detail::Tile<Scalar> input_gradient_tile(Workspace& w) const {
+    const auto da = w.da.view(w.samples, in());
+    detail::back_product<Scalar>(layer(0), w.dz.view(w.samples, width(1)), {}, da);
     return da;
   }
+
+  /// After forward_tile: the columns x in() block that jvp_tile reads, columns a multiple of the samples.
+  detail::Tile<Scalar> tangent_tile(Index columns, Workspace& w) const {
+    if (w.made_for != options_) detail::fail("Mlp::jvp", "expected a call of forward before");
+    if (w.samples > 0 ? columns % w.samples != 0 : columns != 0)
+      detail::fail("Mlp::jvp", "expected a multiple of ", w.samples, " columns in dx, got ", columns);
+    if (w.tangent_z.samples() < columns || w.no_bias.samples() == 0) {
+      w.tangent_z = w.tangent_a = {columns, widest()};
+      w.no_bias = {widest(), 1};
+    }
+    return w.tangent_a.view(columns, in());
+  }
+
+  /// The output's tangents as a columns x out() block of the workspace (eq. 25): the layers of forward_tile once more,
+  /// without what is constant, on the slopes that it left.
+  detail::Tile<Scalar> jvp_tile(Index columns, Workspace& w) const {
+    const Index n = w.samples;
+    for (Index l = 0; l <= last(); ++l) {
+      const Index inputs = width(l), outputs = width(l + 1);
+      const auto z = w.tangent_z.view(columns, outputs);
+      detail::product<Scalar>({layer(l).weight, w.no_bias.view(outputs, 1).data, inputs, outputs},
+                              w.tangent_a.view(columns, inputs), options_.residual && l > 0 && l < last(), z);
+      if (l == last()) break;
+      auto& next = w.layers[std::size_t(l + 1)];
+      const auto slope = next.slope.view(n, outputs), next_a = w.tangent_a.view(columns, outputs);
+      if (has_norm(l + 1))
+        detail::normalize_tangent<Scalar>(norm(l + 1), next.normalized.view(n, outputs),
+                                          next.inverse_deviation.view(n, 1), slope, z, next_a);
+      else
+        detail::activate_tangent<Scalar>(slope, z, next_a);
+    }
+    return w.tangent_z.view(columns, out());
+  }
+
+  /// Where the numbers of a layer and of the norm before it are, l = 0 .. options().last().
+  detail::Layer<const Scalar> layer(Index l) const { return layer(parameters_.data(), l); }
+  detail::Norm<const Scalar> norm(Index l) const { return norm(parameters_.data(), l); }
 
  private:
   Index last() const { return options_.last(); }
   bool has_norm(Index l) const { return options_.has_norm(l); }
   Index width(Index l) const { return options_.width(l); }
+  Index widest() const {
+    Index widest = in();
+    for (Index l = 0; l <= last(); ++l) widest = std::max(widest, width(l + 1));
+    return widest;
+  }
 
-  // Views into a flat vector of the net's layout: S is Scalar for a gradient, const Scalar for the parameters.
+  // Views into a flat vector of the net's layout: Scalar for a gradient, const Scalar for the parameters.
   template <class S> detail::Layer<S> layer(S* flat, Index l) const {
     S* weight = flat + weights_[std::size_t(l)];
     const Index in = width(l), out = width(l + 1);
-    return {{weight, in, out}, {weight + in * out, out}};
+    return {weight, weight + in * out, in, out};
   }
   template <class S> detail::Norm<S> norm(S* flat, Index l) const {
-    const Index n = width(l);
-    S* scale = flat + weights_[std::size_t(l)] - 2 * n;
-    return {{scale, n}, {scale + n, n}};
+    S* scale = flat + weights_[std::size_t(l)] - 2 * width(l);
+    return {scale, scale + width(l)};
   }
 
   void initialise(Rng& rng) {
     for (Index l = 0; l <= last(); ++l) {
-      if (has_norm(l)) norm(parameters_.data(), l).scale.setOnes();
+      if (has_norm(l)) std::fill_n(norm(parameters_.data(), l).scale, width(l), Scalar(1));
       if (l == last() && options_.zero_output) break;
       const Index count = (width(l) + 1) * width(l + 1);  // weight and bias
       const Scalar bound = 1 / std::sqrt(Scalar(width(l)));
-      auto values = parameters_.segment(weights_[std::size_t(l)], count);
-      fill_uniform(rng, std::span<Scalar>(values.data(), std::size_t(count)));
-      values.array() = (2 * values.array() - 1) * bound;
+      const std::span values(parameters_.data() + weights_[std::size_t(l)], std::size_t(count));
+      fill_uniform(rng, values);
+      for (Scalar& value : values) value = (2 * value - 1) * bound;
     }
   }
 
   void reserve(Index samples, Workspace& w) const {
     if (w.made_for != options_ || w.z.samples() < samples) {
       const Index n = std::max(samples, w.z.samples());
-      Index widest = 0;
       w.made_for = {};  // so that a workspace left half-sized by std::bad_alloc is sized again
       w.layers.resize(weights_.size());
       for (Index l = 0; l <= last(); ++l) {
@@ -249,19 +252,22 @@ template <std::floating_point ScalarType = float> class Mlp {
         memory.slope = {n, l > 0 ? width(l) : 0};
         memory.normalized = {n, has_norm(l) ? width(l) : 0};
         memory.inverse_deviation = {n, has_norm(l) ? 1 : 0};
-        widest = std::max({widest, width(l), width(l + 1)});
       }
-      w.z = {n, widest};
-      w.dz = {n, widest};
-      w.da = {n, widest};
+      w.z = {n, widest()};
+      w.dz = {n, widest()};
+      w.da = {n, widest()};
+      w.tangent_z = w.tangent_a = w.no_bias = {};
       w.made_for = options_;
     }
     w.samples = samples;
   }
 
+  void check_forward(const char* where, MatrixIn<Scalar> dy, const Workspace& w) const {
+    if (w.made_for != options_) detail::fail(where, "expected a call of forward before");
+    detail::check_shape(where, "dy", dy, out(), w.samples);
+  }
   void check_backward(MatrixIn<Scalar> dy, const Workspace& w, VectorIn<Scalar> gradient) const {
-    if (w.made_for != options_) detail::fail("Mlp::backward", "expected a call of forward before");
-    detail::check_shape("Mlp::backward", "dy", dy, out(), w.samples);
+    check_forward("Mlp::backward", dy, w);
     detail::check_size("Mlp::backward", "gradient", gradient.size(), parameters_.size());
   }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reading NumPy's .npy files: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+// NumPy's .npy files: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 //   "\x93NUMPY", major, minor, header length (2 bytes in version 1, 4 in versions 2 and 3, little-endian), header, data
 // The header is a Python dict, {'descr': '<f4', 'fortran_order': False, 'shape': (1797, 64), }, spaces and a newline.
 #pragma once
@@ -7,18 +7,15 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <limits>
-#include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "flowmatch/core/check.hpp"
+#include "flowmatch/io/file.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -31,43 +28,11 @@ struct NpyHeader {
   std::uint64_t size = 0;  // where the data begins, in bytes
 };
 
-/// A file open for reading, and the errors that name it.
-class NpyFile {
- public:
-  explicit NpyFile(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "rb")) {
-    if (!file_) fail("cannot open: ", std::strerror(errno));
-    const bool at_end = std::fseek(file_.get(), 0, SEEK_END) == 0;
-    const long end = at_end ? std::ftell(file_.get()) : -1;
-    if (end < 0 || end == std::numeric_limits<long>::max() || std::fseek(file_.get(), 0, SEEK_SET) != 0)
-      fail("expected a regular file");
-    size_ = std::uint64_t(end);
-  }
-
-  template <class... Parts> [[noreturn]] void fail(const Parts&... parts) const {
-    throw std::runtime_error(concat("flowmatch: load_npy: ", path_, ": ", parts...));
-  }
-
-  std::uint64_t size() const { return size_; }
-
-  void read(void* bytes, std::size_t count, const char* what) {
-    const std::size_t found = std::fread(bytes, 1, count, file_.get());
-    if (found != count) fail("expected ", count, " bytes of ", what, ", found ", found);
-  }
-
- private:
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  std::string path_;
-  std::unique_ptr<std::FILE, Close> file_;
-  std::uint64_t size_ = 0;
-};
-
 /// The header's dict: these three keys in any order, each once, and nothing that NumPy would not write for an array of
 /// numbers. Goes through the text once, without recursion.
 class NpyHeaderParser {
  public:
-  NpyHeaderParser(const NpyFile& file, std::string_view text) : file_(file), text_(text) {}
+  NpyHeaderParser(const SizedFile& file, std::string_view text) : file_(file), text_(text) {}
 
   NpyHeader parse() {
     NpyHeader header;
@@ -169,7 +134,7 @@ class NpyHeaderParser {
     return lengths;
   }
 
-  const NpyFile& file_;
+  const SizedFile& file_;
   std::string_view text_;
   std::size_t at_ = 0;
 };
@@ -197,14 +162,14 @@ struct NpyType {
   }
 };
 
-inline NpyType npy_type(const NpyFile& file, const std::string& descr) {
+inline NpyType npy_type(const SizedFile& file, const std::string& descr) {
   for (const char* known : {"|u1", "|i1", "<i4", ">i4", "<i8", ">i8", "<f4", ">f4", "<f8", ">f8"})
     if (descr == known) return {descr[1], std::size_t(descr[2] - '0'), descr[0] == '>'};
   file.fail("expected dtype |u1, |i1, i4, i8, f4 or f8 with < or >, found '", descr, "'");
 }
 
 /// Reads up to the end of the header.
-inline NpyHeader read_npy_header(NpyFile& file) {
+inline NpyHeader read_npy_header(SizedFile& file) {
   std::array<unsigned char, 8> magic{};
   file.read(magic.data(), magic.size(), "magic and version");
   if (std::memcmp(magic.data(), "\x93NUMPY", 6) != 0) file.fail("expected a .npy file, found other first bytes");
@@ -225,7 +190,7 @@ inline NpyHeader read_npy_header(NpyFile& file) {
 
 /// The product of all axes but the first, when all sizes that follow from the shape fit an Index and the file has just
 /// the data.
-inline std::uint64_t checked_npy_features(const NpyFile& file, const NpyHeader& header, std::size_t number_size) {
+inline std::uint64_t checked_npy_features(const SizedFile& file, const NpyHeader& header, std::size_t number_size) {
   if (header.shape.empty()) file.fail("expected an array with at least one axis, found a single number");
   // Lengths of 0 count as 1 in `most`, so that no product of the others can overflow either.
   std::uint64_t features = 1, most = std::uint64_t(std::numeric_limits<Index>::max()) / 8;
@@ -250,7 +215,7 @@ inline std::uint64_t checked_npy_features(const NpyFile& file, const NpyHeader& 
 /// was expected and found, if the file cannot be read, is damaged, has bytes left over or holds anything else; the
 /// sizes in the header are checked against that of the file before memory is taken for them.
 template <std::floating_point Scalar = float> Matrix<Scalar> load_npy(const std::string& path) {
-  detail::NpyFile file(path);
+  detail::SizedFile file(path);
   const detail::NpyHeader header = detail::read_npy_header(file);
   const detail::NpyType type = detail::npy_type(file, header.descr);
   const std::uint64_t features = detail::checked_npy_features(file, header, type.size);
@@ -285,6 +250,28 @@ template <std::floating_point Scalar = float> Matrix<Scalar> load_npy(const std:
     x(Index(f), Index(s)) = Scalar(integer);
   }
   return x;
+}
+
+/// Writes x, dim x n with one sample per column, as an array of shape (n, dim) in C order: dtype <f4 or <f8,
+/// version 1.0. load_npy gives back equal bits; infinite and NaN values pass. The file appears whole or not at all:
+/// throws std::runtime_error with path and reason, and an old file then stays as it was.
+template <class Derived>
+requires std::floating_point<typename Derived::Scalar>
+void save_npy(const std::string& path, const Eigen::MatrixBase<Derived>& x) {
+  using Scalar = typename Derived::Scalar;
+  static_assert(sizeof(Scalar) == 4 || sizeof(Scalar) == 8, "flowmatch: save_npy writes float and double");
+  const Eigen::Ref<const Matrix<Scalar>> samples(x.derived());
+  std::string header = detail::concat("{'descr': '<f", sizeof(Scalar), "', 'fortran_order': False, 'shape': (",
+                                      samples.cols(), ", ", samples.rows(), "), }");
+  header.append(63 - (10 + header.size()) % 64, ' ') += '\n';  // so that the data begin at a multiple of 64
+  const std::size_t size = header.size();                      // 118: below 2^16 for any shape
+  header.insert(0, {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0, char(size & 255), char(size >> 8)});
+
+  detail::NewFile file(path);
+  file.write(header.data(), header.size());
+  for (Index j = 0; j < samples.cols(); ++j)
+    file.write(samples.col(j).data(), std::size_t(samples.rows()) * sizeof(Scalar));
+  file.finish();
 }
 
 }

@@ -4,17 +4,16 @@
 #pragma once
 
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "flowmatch/coupling/assignment.hpp"
-#include "flowmatch/data/draw.hpp"
+#include "flowmatch/metric/sets.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
 /// W2 between the columns of x and of y, in the units of the data (the root of the mean squared distance of the optimal
 /// pairing). x, y: dim x n, n >= 1, finite; computed in double. Throws std::invalid_argument otherwise. O(n^3) at worst
-/// and 16 n^2 bytes: n = 2,000 takes about a second, see solve_assignment.
+/// and 16 n^2 bytes; for the time see solve_assignment.
 template <std::floating_point Scalar> double wasserstein2(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
   detail::check_at_least("wasserstein2", "x.cols()", double(x.cols()), 1);
   detail::check_shape("wasserstein2", "y", y, x.rows(), x.cols());
@@ -35,17 +34,7 @@ template <std::floating_point Scalar> double wasserstein2(const Matrix<Scalar>& 
 /// few. data: dim x at least 2 n. Throws std::invalid_argument unless 1 <= n <= data.cols() / 2. Costs one
 /// wasserstein2.
 template <std::floating_point Scalar> double wasserstein2_floor(const Matrix<Scalar>& data, Index n, Rng& rng) {
-  detail::check_at_least("wasserstein2_floor", "n", double(n), 1);
-  if (n > data.cols() / 2)
-    detail::fail("wasserstein2_floor", "expected data with at least 2 n = ", 2 * double(n), " columns, got ",
-                 data.cols());
-  std::vector<Index> order(std::size_t(data.cols()));
-  std::iota(order.begin(), order.end(), Index(0));
-  detail::shuffle_front(rng, order, 2 * n);
-  const std::span<const Index> chosen(order);
-  Matrix<Scalar> x, y;
-  take_columns<Scalar>(data, chosen.first(std::size_t(n)), x);
-  take_columns<Scalar>(data, chosen.subspan(std::size_t(n), std::size_t(n)), y);
+  const auto [x, y] = detail::disjoint_subsets("wasserstein2_floor", data, n, rng);
   return wasserstein2(x, y);
 }
 

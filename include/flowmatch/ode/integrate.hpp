@@ -2,8 +2,6 @@
 // Integrates dx/dt = f(x, t, c) over a grid of times with a fixed stepper, forward or backward in time.
 #pragma once
 
-#include <stdexcept>
-
 #include "flowmatch/core/check.hpp"
 #include "flowmatch/ode/stepper.hpp"
 
@@ -48,16 +46,25 @@ struct NoObserver {
 
 namespace detail {
 
+/// Of f on the whole batch. A multistep method has starting_evaluations beside those of each step.
+template <Stepper S> constexpr Index evaluations_of(Index steps) {
+  if constexpr (requires { S::starting_evaluations; })
+    return steps * S::evaluations + S::starting_evaluations;
+  else
+    return steps * S::evaluations;
+}
+
 /// The loop: x is one tile, shapes are checked, memory is the caller's. first is the tile's first sample in messages.
 template <std::floating_point Scalar, class S, VelocityField<Scalar> F, class Observer>
 void integrate_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const S& stepper, const std::vector<double>& times,
                     StepperMemory<Scalar>& memory, Index first, Observer&& observe) {
+  memory.restart();
   observe(Index(0), times[0], x);
   for (std::size_t i = 1; i < times.size(); ++i) {
     stepper.step(f, times[i - 1], times[i] - times[i - 1], c, x, memory);
     if (const auto [row, column] = find_non_finite(x); row >= 0)
-      throw std::runtime_error(concat("flowmatch: integrate: sample ", first + column,
-                                      " is not finite at t = ", times[i], " (row ", row, ": ", x(row, column), ")"));
+      raise<std::runtime_error>(concat("flowmatch: integrate: sample ", first + column,
+                                       " is not finite at t = ", times[i], " (row ", row, ": ", x(row, column), ")"));
     observe(Index(i), times[i], x);
   }
 }
@@ -78,7 +85,7 @@ OdeReport integrate(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, const S& stepp
   StepperMemory<Scalar> memory;
   detail::integrate_tile<Scalar>(f, x, c, stepper, times, memory, 0, observe);
   const Index steps = Index(times.size()) - 1;
-  return {.steps = steps, .evaluations = steps * S::evaluations};
+  return {.steps = steps, .evaluations = detail::evaluations_of<S>(steps)};
 }
 /// The same without conditions.
 template <std::floating_point Scalar, Stepper S, VelocityField<Scalar> F, class Observer = NoObserver>

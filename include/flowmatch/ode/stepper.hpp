@@ -3,10 +3,10 @@
 // stepper is a table: with k_i = f(x + h sum_j a_ij k_j, t + c_i h), the step is x += h sum_i b_i k_i (eq. 14).
 #pragma once
 
-#include <array>
 #include <vector>
 
 #include "flowmatch/core/types.hpp"
+#include "flowmatch/ode/table.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -24,9 +24,13 @@ template <std::floating_point Scalar> struct StepperMemory {
   std::vector<Matrix<Scalar>> k;
   Matrix<Scalar> y;
   RowVector<Scalar> t;
+  double step_before = 0;  ///< for multistep methods; 0 where a way starts
+
+  void restart() { step_before = 0; }
 
   void reserve(Index rows, Index columns, Index stages) {
     if (Index(k.size()) >= stages && y.rows() == rows && y.cols() >= columns) return;
+    restart();
     k.resize(std::size_t(stages));
     for (auto& stage : k) stage.resize(rows, columns);
     y.resize(rows, columns);
@@ -42,6 +46,28 @@ concept Stepper = requires(const S& stepper, Eigen::Ref<Matrix<double>> x, Stepp
   stepper.step([](const auto&, const auto&, const auto&, auto&) {}, 0.0, 0.1, x, x, memory);
 };
 
+namespace detail {
+
+/// k = f(y, t, c), t for all samples. The memory was reserved for this batch.
+template <std::floating_point Scalar, class F>
+void evaluate(F& f, double t, MatrixIn<Scalar> c, const Eigen::Ref<Matrix<Scalar>>& y, Matrix<Scalar>& k,
+              StepperMemory<Scalar>& memory) {
+  const Index n = y.cols();
+  std::fill_n(memory.t.data(), n, Scalar(t));
+  const Eigen::Ref<const RowVector<Scalar>> times = Eigen::Map<RowVector<Scalar>>(memory.t.data(), n);
+  Eigen::Ref<Matrix<Scalar>> velocity = Eigen::Map<Matrix<Scalar>>(k.data(), y.rows(), n);
+  f(Eigen::Ref<const Matrix<Scalar>>(y), times, c, velocity);
+}
+
+/// y += factor k
+template <class Scalar> void add(double factor, const Matrix<Scalar>& k, Eigen::Ref<Matrix<Scalar>>& y) {
+  if (factor == 0) return;
+  for (Index j = 0; j < y.cols(); ++j)
+    for (Index i = 0; i < y.rows(); ++i) y(i, j) += Scalar(factor) * k(i, j);
+}
+
+}
+
 /// The explicit Runge-Kutta method of a table with members order, a (row i: i numbers), b and c.
 template <class Table> struct RungeKutta {
   static constexpr int order = Table::order;
@@ -50,52 +76,22 @@ template <class Table> struct RungeKutta {
   /// x: dim x n, in place; c: conditions, n columns.
   template <std::floating_point Scalar, VelocityField<Scalar> F>
   void step(F&& f, double t, double h, MatrixIn<Scalar> c, MatrixRef<Scalar> x, StepperMemory<Scalar>& memory) const {
+    using Map = Eigen::Map<Matrix<Scalar>>;
     memory.reserve(x.rows(), x.cols(), evaluations);
-    const Eigen::Ref<const RowVector<Scalar>> times = memory.t.head(x.cols());
     for (std::size_t i = 0; i < Table::b.size(); ++i) {
-      memory.t.setConstant(Scalar(t + Table::c[i] * h));
-      Eigen::Ref<Matrix<Scalar>> y = i == 0 ? x : Eigen::Ref<Matrix<Scalar>>(memory.y.leftCols(x.cols()));
+      Eigen::Ref<Matrix<Scalar>> y = i == 0 ? x : Eigen::Ref<Matrix<Scalar>>(Map(memory.y.data(), x.rows(), x.cols()));
       if (i > 0) y = x;
-      for (std::size_t j = 0; j < i; ++j)
-        if (Table::a[i][j] != 0) y += Scalar(h * Table::a[i][j]) * memory.k[j].leftCols(x.cols());
-      Eigen::Ref<Matrix<Scalar>> k = memory.k[i].leftCols(x.cols());
-      f(Eigen::Ref<const Matrix<Scalar>>(y), times, c, k);
+      for (std::size_t j = 0; j < i; ++j) detail::add(h * Table::a[i][j], memory.k[j], y);
+      detail::evaluate<Scalar>(f, t + Table::c[i] * h, c, y, memory.k[i], memory);
     }
-    for (std::size_t i = 0; i < Table::b.size(); ++i)
-      if (Table::b[i] != 0) x += Scalar(h * Table::b[i]) * memory.k[i].leftCols(x.cols());
+    for (std::size_t i = 0; i < Table::b.size(); ++i) detail::add(h * Table::b[i], memory.k[i], x);
   }
 };
 
-namespace table {
-
-template <std::size_t Stages> using Row = std::array<double, Stages>;
-
-struct Euler {
-  static constexpr int order = 1;
-  static constexpr std::array<Row<1>, 1> a = {};
-  static constexpr Row<1> b = {1}, c = {0};
-};
-struct Midpoint {
-  static constexpr int order = 2;
-  static constexpr std::array<Row<2>, 2> a = {{{}, {1. / 2}}};
-  static constexpr Row<2> b = {0, 1}, c = {0, 1. / 2};
-};
-struct Heun {
-  static constexpr int order = 2;
-  static constexpr std::array<Row<2>, 2> a = {{{}, {1}}};
-  static constexpr Row<2> b = {1. / 2, 1. / 2}, c = {0, 1};
-};
-struct Rk4 {
-  static constexpr int order = 4;
-  static constexpr std::array<Row<4>, 4> a = {{{}, {1. / 2}, {0, 1. / 2}, {0, 0, 1}}};
-  static constexpr Row<4> b = {1. / 6, 1. / 3, 1. / 3, 1. / 6}, c = {0, 1. / 2, 1. / 2, 1};
-};
-
-}
-
-using Euler = RungeKutta<table::Euler>;        ///< first order, one evaluation a step
-using Midpoint = RungeKutta<table::Midpoint>;  ///< second order, two evaluations, inside the step
-using Heun = RungeKutta<table::Heun>;          ///< second order, two evaluations, at its ends
-using Rk4 = RungeKutta<table::Rk4>;            ///< the classic fourth order, four evaluations
+using Euler = RungeKutta<table::Euler>;                      ///< first order, one evaluation a step
+using Midpoint = RungeKutta<table::Midpoint>;                ///< second order, two evaluations, inside the step
+using Heun = RungeKutta<table::Heun>;                        ///< second order, two evaluations, at its ends
+using Rk4 = RungeKutta<table::Rk4>;                          ///< the classic fourth order, four evaluations
+using Rk4ThreeEighths = RungeKutta<table::Rk4ThreeEighths>;  ///< Kutta's 3/8 rule, the other fourth order with four
 
 }

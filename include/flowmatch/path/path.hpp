@@ -2,7 +2,7 @@
 // Probability paths: the point x_t between a start x0 and an end x1, and the velocity u_t with which it moves.
 #pragma once
 
-#include "flowmatch/core/check.hpp"
+#include "flowmatch/core/random.hpp"
 #include "flowmatch/path/schedule.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
@@ -12,6 +12,51 @@ template <class P>
 concept Path = requires(const P& path, const Matrix<float>& x, const RowVector<float>& t, Matrix<float>& out) {
   path.sample(x, x, t, out, out);
 };
+/// A path with noise of its own on the way: path.sample(rng, x0, x1, t, x_t, u_t). See path/noisy.hpp.
+template <class P>
+concept NoisyPath = requires(const P& path, Rng& rng, const Matrix<float>& x, const RowVector<float>& t,
+                             Matrix<float>& out) {
+  path.sample(rng, x, x, t, out, out);
+};
+/// A path that draws its start itself, so that there is no x0: path.sample(rng, x1, t, x_t, u_t). See LipmanPath.
+template <class P>
+concept PathFromNoise = requires(const P& path, Rng& rng, const Matrix<float>& x, const RowVector<float>& t,
+                                 Matrix<float>& out) {
+  path.sample(rng, x, t, out, out);
+};
+
+namespace detail {
+
+/// What every path checks, and its outputs in their size.
+template <std::floating_point Scalar>
+void prepare_path(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
+                  Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) {
+  check_shape(where, "x1", x1, x0.rows(), x0.cols());
+  check_columns(where, "t", t.cols(), x0.cols());
+  check_finite(where, "x0", x0);
+  check_finite(where, "x1", x1);
+  check_times(where, t);
+  if (overlap(x_t, x0) || overlap(x_t, x1) || overlap(x_t, u_t) || overlap(x_t, t))
+    fail(where, "x_t must not share memory with x0, x1, t or u_t");
+  if (overlap(u_t, x0) || overlap(u_t, x1) || overlap(u_t, t))
+    fail(where, "u_t must not share memory with x0, x1 or t");
+  x_t.resize(x0.rows(), x0.cols());
+  u_t.resize(x0.rows(), x0.cols());
+}
+
+/// x_t and u_t of a path of any kind; a path takes from rng and x0 what it needs.
+template <class P, std::floating_point Scalar>
+void sample_path(const P& path, Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
+                 Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) {
+  if constexpr (NoisyPath<P>)
+    path.sample(rng, x0, x1, t, x_t, u_t);
+  else if constexpr (PathFromNoise<P>)
+    path.sample(rng, x1, t, x_t, u_t);
+  else
+    path.sample(x0, x1, t, x_t, u_t);
+}
+
+}
 
 /// x_t = alpha_t x1 + sigma_t x0 and u_t = d x_t / dt (eq. 2, 3), for any schedule.
 template <Schedule S> struct AffinePath {
@@ -23,27 +68,22 @@ template <Schedule S> struct AffinePath {
   template <std::floating_point Scalar>
   void sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
               Matrix<Scalar>& u_t) const {
-    constexpr auto where = "AffinePath::sample";
-    detail::check_shape(where, "x1", x1, x0.rows(), x0.cols());
-    detail::check_columns(where, "t", t.cols(), x0.cols());
-    detail::check_finite(where, "x0", x0);
-    detail::check_finite(where, "x1", x1);
-    detail::check_times(where, t);
-    if (detail::overlap(x_t, x0) || detail::overlap(x_t, x1) || detail::overlap(x_t, u_t) || detail::overlap(x_t, t))
-      detail::fail(where, "x_t must not share memory with x0, x1, t or u_t");
-    if (detail::overlap(u_t, x0) || detail::overlap(u_t, x1) || detail::overlap(u_t, t))
-      detail::fail(where, "u_t must not share memory with x0, x1 or t");
-    x_t.resize(x0.rows(), x0.cols());
-    u_t.resize(x0.rows(), x0.cols());
+    detail::prepare_path<Scalar>("AffinePath::sample", x0, x1, t, x_t, u_t);
     for (Index j = 0; j < x0.cols(); ++j) {
       const ScheduleValue<Scalar> s = schedule(t(j));
-      x_t.col(j) = s.alpha * x1.col(j) + s.sigma * x0.col(j);
-      u_t.col(j) = s.alpha_dot * x1.col(j) + s.sigma_dot * x0.col(j);
+      for (Index i = 0; i < x0.rows(); ++i) {
+        x_t(i, j) = s.alpha * x1(i, j) + s.sigma * x0(i, j);
+        u_t(i, j) = s.alpha_dot * x1(i, j) + s.sigma_dot * x0(i, j);
+      }
     }
   }
 };
 
 /// x_t = (1 - t) x0 + t x1, u_t = x1 - x0 (eq. 4): the path of rectified flow and conditional optimal transport.
 using LinearPath = AffinePath<LinearSchedule>;
+using PolynomialPath = AffinePath<PolynomialSchedule>;
+using VariancePreservingPath = AffinePath<VariancePreservingSchedule>;
+using LinearVariancePreservingPath = AffinePath<LinearVariancePreservingSchedule>;
+using CosinePath = AffinePath<CosineSchedule>;
 
 }

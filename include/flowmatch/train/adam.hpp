@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "flowmatch/core/elementary.hpp"
+#include "flowmatch/core/simd.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -37,6 +38,13 @@ struct SgdOptions {
   double momentum = 0;          ///< in [0, 1)
 };
 
+/// What Adam and AdamW carry from step to step: the means m of the gradient and v of its square, and the steps done. To
+/// stop and go on later, keep it.
+template <std::floating_point Scalar> struct AdamState {
+  Vector<Scalar> m, v;
+  Index steps = 0;
+};
+
 namespace detail {
 
 template <class Scalar>
@@ -48,53 +56,49 @@ void check_step(const char* where, VectorIn<Scalar> parameters, VectorIn<Scalar>
   check_at_least(where, "options.learning_rate", learning_rate, 0);
 }
 
-/// The means that Adam and AdamW keep, and their common step (eq. 12 in docs/math.md):
+template <class Options> void check_adam(const char* where, const Options& o) {
+  check_at_least(where, "options.learning_rate", o.learning_rate, 0);
+  check_below(where, "options.beta1", o.beta1, 0, 1);
+  check_below(where, "options.beta2", o.beta2, 0, 1);
+  check_positive(where, "options.epsilon", o.epsilon);
+}
+
+/// The common step of Adam and AdamW (eq. 12 in docs/math.md):
 ///   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
 ///   p = (1 - shrink) p - rate m / (1 - beta1^k) / (sqrt(v / (1 - beta2^k)) + epsilon)   in the k-th step
-template <std::floating_point Scalar> struct AdamState {
-  Vector<Scalar> m, v;
-  Index steps = 0;
-
-  template <class Options>
-  AdamState(const char* where, Index size, const Options& o) : m(Vector<Scalar>::Zero(size)), v(m) {
-    check_at_least(where, "options.learning_rate", o.learning_rate, 0);
-    check_below(where, "options.beta1", o.beta1, 0, 1);
-    check_below(where, "options.beta2", o.beta2, 0, 1);
-    check_positive(where, "options.epsilon", o.epsilon);
-  }
-
-  template <class Options>
-  void step(const char* where, VectorRef<Scalar> parameters, VectorIn<Scalar> gradient, const Options& o,
-            double shrink) {
-    check_step<Scalar>(where, parameters, gradient, m.size(), o.learning_rate);
-    ++steps;
-    const Scalar rate = Scalar(o.learning_rate / (1 - std::pow(o.beta1, double(steps))));
-    const Scalar root_correction = Scalar(1 / std::sqrt(1 - std::pow(o.beta2, double(steps))));
-    const Scalar part1 = Scalar(1 - o.beta1), part2 = Scalar(1 - o.beta2);  // in double: 1 - 0.999f is off by 1e-5
-    const Scalar beta2 = Scalar(o.beta2);
-    const Scalar epsilon = std::max(Scalar(o.epsilon), std::numeric_limits<Scalar>::min());  // 0 / 0 must not come up
-    const Scalar keep = Scalar(1 - shrink);
-    Scalar *p = parameters.data(), *mean = m.data(), *square = v.data();
-    const Scalar* g = gradient.data();
-    dispatch([=, size = m.size()](auto width) FLOWMATCH_INLINE {  // each vector is read and written once
-      using L = Lanes<Scalar, decltype(width)::bytes>;
-      for (Index i = 0; i < size; i += L::width) {
-        typename L::V pi, gi, mi, vi, root;
-        L::load(p + i, size - i, pi);
-        L::load(g + i, size - i, gi);
-        L::load(mean + i, size - i, mi);
-        L::load(square + i, size - i, vi);
-        mi += (gi - mi) * part1;
-        vi = beta2 * vi + part2 * (gi * gi);  // infinity stays infinity
-        square_root<L>(vi, root);
-        pi = keep * pi - rate * mi / (root * root_correction + epsilon);
-        L::store(mean + i, size - i, mi);
-        L::store(square + i, size - i, vi);
-        L::store(p + i, size - i, pi);
-      }
-    });
-  }
-};
+template <class Scalar, class Options>
+void adam_step(const char* where, AdamState<Scalar>& state, VectorRef<Scalar> parameters, VectorIn<Scalar> gradient,
+               const Options& o, double shrink) {
+  auto& [m, v, steps] = state;
+  check_step<Scalar>(where, parameters, gradient, m.size(), o.learning_rate);
+  check_size(where, "state.v", v.size(), m.size());
+  ++steps;
+  const Scalar rate = Scalar(o.learning_rate / (1 - std::pow(o.beta1, double(steps))));
+  const Scalar root_correction = Scalar(1 / std::sqrt(1 - std::pow(o.beta2, double(steps))));
+  const Scalar part1 = Scalar(1 - o.beta1), part2 = Scalar(1 - o.beta2);  // in double: 1 - 0.999f is off by 1e-5
+  const Scalar beta2 = Scalar(o.beta2);
+  const Scalar epsilon = std::max(Scalar(o.epsilon), std::numeric_limits<Scalar>::min());  // 0 / 0 must not come up
+  const Scalar keep = Scalar(1 - shrink);
+  Scalar *p = parameters.data(), *mean = m.data(), *square = v.data();
+  const Scalar* g = gradient.data();
+  dispatch([=, size = m.size()](auto width) FLOWMATCH_INLINE {  // each vector is read and written once
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    for (Index i = 0; i < size; i += L::width) {
+      typename L::V pi, gi, mi, vi, root;
+      L::load(p + i, size - i, pi);
+      L::load(g + i, size - i, gi);
+      L::load(mean + i, size - i, mi);
+      L::load(square + i, size - i, vi);
+      mi += (gi - mi) * part1;
+      vi = beta2 * vi + part2 * (gi * gi);  // infinity stays infinity
+      square_root<L>(vi, root);
+      pi = keep * pi - rate * mi / (root * root_correction + epsilon);
+      L::store(mean + i, size - i, mi);
+      L::store(square + i, size - i, vi);
+      L::store(p + i, size - i, pi);
+    }
+  });
+}
 
 }
 
@@ -102,20 +106,20 @@ template <std::floating_point Scalar> struct AdamState {
 template <std::floating_point Scalar> class Adam {
  public:
   AdamOptions options;  ///< the learning rate may change between steps
+  AdamState<Scalar> state;
 
   /// Throws std::invalid_argument for an option outside its range.
   template <class Derived>
   explicit Adam(const Eigen::MatrixBase<Derived>& parameters, AdamOptions options_ = {})
-      : options(options_), state_("Adam", parameters.size(), options) {}
+      : options(options_), state{Vector<Scalar>::Zero(parameters.size()), Vector<Scalar>::Zero(parameters.size())} {
+    detail::check_adam("Adam", options);
+  }
 
   /// One step against the gradient. Throws std::invalid_argument if a size differs or the gradient is not finite; then
   /// nothing has changed. Allocates nothing.
   void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
-    state_.step("Adam::step", parameters, gradient, options, 0);
+    detail::adam_step("Adam::step", state, parameters, gradient, options, 0);
   }
-
- private:
-  detail::AdamState<Scalar> state_;
 };
 template <class Derived> Adam(const Eigen::MatrixBase<Derived>&) -> Adam<typename Derived::Scalar>;
 template <class Derived> Adam(const Eigen::MatrixBase<Derived>&, AdamOptions) -> Adam<typename Derived::Scalar>;
@@ -124,20 +128,20 @@ template <class Derived> Adam(const Eigen::MatrixBase<Derived>&, AdamOptions) ->
 template <std::floating_point Scalar> class AdamW {
  public:
   AdamWOptions options;
+  AdamState<Scalar> state;
 
   template <class Derived>
   explicit AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions options_ = {})
-      : options(options_), state_("AdamW", parameters.size(), options) {
+      : options(options_), state{Vector<Scalar>::Zero(parameters.size()), Vector<Scalar>::Zero(parameters.size())} {
+    detail::check_adam("AdamW", options);
     detail::check_at_least("AdamW", "options.weight_decay", options.weight_decay, 0);
   }
 
   /// As Adam::step.
   void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
-    state_.step("AdamW::step", parameters, gradient, options, options.learning_rate * options.weight_decay);
+    detail::adam_step("AdamW::step", state, parameters, gradient, options,
+                      options.learning_rate * options.weight_decay);
   }
-
- private:
-  detail::AdamState<Scalar> state_;
 };
 template <class Derived> AdamW(const Eigen::MatrixBase<Derived>&) -> AdamW<typename Derived::Scalar>;
 template <class Derived> AdamW(const Eigen::MatrixBase<Derived>&, AdamWOptions) -> AdamW<typename Derived::Scalar>;

@@ -135,8 +135,9 @@ template <class Net> class Backprop {
         blocks_[std::size_t(b)].value += blocks_[std::size_t(b + step)].value;
     const Scalar value = blocks_[0].value;
     if (!is_finite(value))
-      throw std::runtime_error(detail::concat("flowmatch: ", where, ": the loss is ", value,
-                                              ": training diverged; a lower learning rate or clipping may help"));
+      detail::raise<std::runtime_error>(
+          detail::concat("flowmatch: ", where, ": the loss is ", value,
+                         ": training diverged; a lower learning rate or clipping may help"));
     return value;
   }
 

@@ -14,11 +14,13 @@ struct EmaOptions {
 /// 9)), so that the start is soon forgotten. Afterwards: net.set_parameters(ema.parameters()).
 template <std::floating_point Scalar> class Ema {
  public:
-  /// Starts at the given parameters. Throws std::invalid_argument if decay is outside [0, 1).
+  /// Starts at the given parameters, or goes on from the average that they are after so many updates. Throws
+  /// std::invalid_argument if decay is outside [0, 1) or updates below 0.
   template <class Derived>
-  explicit Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options = {})
-      : options_(options), average_(parameters) {
+  explicit Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options = {}, Index updates = 0)
+      : options_(options), average_(parameters), updates_(updates) {
     detail::check_below("Ema", "options.decay", options.decay, 0, 1);
+    detail::check_at_least("Ema", "updates", double(updates), 0);
   }
 
   /// After each step of the optimiser. Throws std::invalid_argument if the size differs. Allocates nothing.
@@ -30,13 +32,15 @@ template <std::floating_point Scalar> class Ema {
   }
 
   const Vector<Scalar>& parameters() const { return average_; }
+  Index updates() const { return updates_; }
 
  private:
   EmaOptions options_;
   Vector<Scalar> average_;
-  Index updates_ = 0;
+  Index updates_;
 };
 template <class Derived> Ema(const Eigen::MatrixBase<Derived>&) -> Ema<typename Derived::Scalar>;
 template <class Derived> Ema(const Eigen::MatrixBase<Derived>&, EmaOptions) -> Ema<typename Derived::Scalar>;
+template <class Derived> Ema(const Eigen::MatrixBase<Derived>&, EmaOptions, Index) -> Ema<typename Derived::Scalar>;
 
 }

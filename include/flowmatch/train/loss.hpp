@@ -35,16 +35,17 @@ template <std::floating_point Scalar> class MeanSquaredError {
   template <class Y, class Gradient> Scalar operator()(const Y& y, Index first, Gradient&& dy) const {
     const Scalar scale = 1 / Scalar(target_.size());
     detail::check_rows("mean_squared_error", "target", target_.rows(), y.rows());
-    dy = y - target_.middleCols(first, y.cols());
-    if (!weighted_) {
-      const Scalar value = dy.squaredNorm() * scale;
-      dy *= 2 * scale;
-      return value;
+    Scalar value = 0;
+    for (Index j = 0; j < y.cols(); ++j) {
+      const Scalar weight = weighted_ ? weights_(first + j) * scale : scale;
+      Scalar sum = 0;
+      for (Index i = 0; i < y.rows(); ++i) {
+        const Scalar difference = y(i, j) - target_(i, first + j);
+        sum += difference * difference;
+        dy(i, j) = 2 * weight * difference;
+      }
+      value += weight * sum;
     }
-    const auto weight = weights_.middleCols(first, y.cols()).array();
-    const Scalar value = (dy.colwise().squaredNorm().array() * weight).sum() * scale;
-    dy *= 2 * scale;
-    dy.array().rowwise() *= weight;  // the factor apart: Eigen would make a copy of their product
     return value;
   }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <flowmatch/core/elementary.hpp>
+#include <flowmatch/core/simd.hpp>
 #include <limits>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace {
 std::vector<InstructionSet> available() {
   std::vector<InstructionSet> sets = {InstructionSet::baseline};
   for (InstructionSet set : {InstructionSet::avx2, InstructionSet::avx512})
-    if (set <= fm::detail::widest_of_cpu()) sets.push_back(set);
+    if (set <= fm::simd::widest_of_cpu()) sets.push_back(set);
   return sets;
 }
 
@@ -26,8 +27,8 @@ template <class Scalar, class F> std::vector<Scalar> map(InstructionSet set, std
   const std::size_t n = x.size();
   x.resize((n + 15) / 16 * 16, Scalar(0.5));
   std::vector<Scalar> y(x.size());
-  fm::detail::dispatch(set, [&](auto width) FLOWMATCH_INLINE {
-    using L = fm::detail::Lanes<Scalar, decltype(width)::bytes>;
+  fm::simd::dispatch(set, [&](auto width) FLOWMATCH_INLINE {
+    using L = fm::simd::Lanes<Scalar, decltype(width)::bytes>;
     for (std::size_t i = 0; i < x.size(); i += std::size_t(L::width)) {
       typename L::V in, out;
       L::load(x.data() + i, in);
@@ -70,7 +71,7 @@ void hold(double low, double high, double ulps, const F& f, const R& reference) 
 }
 
 TEMPLATE_TEST_CASE("exp, log, square root, log1p and expm1 are within 4 ulp", "[elementary]", float, double) {
-  using namespace fm::detail;
+  using namespace fm::simd;
   const double low = sizeof(TestType) == 4 ? -87 : -708;
   hold<TestType>(
       low, 0, 4, [](auto l, auto& x, auto& y) { exp_of_negative<decltype(l)>(x, y); },
@@ -94,7 +95,7 @@ TEMPLATE_TEST_CASE("exp, log, square root, log1p and expm1 are within 4 ulp", "[
 
 TEST_CASE("exp of very negative numbers is zero", "[elementary]") {
   for (InstructionSet set : available()) {
-    const auto f = [](auto l, auto& x, auto& y) { fm::detail::exp_of_negative<decltype(l)>(x, y); };
+    const auto f = [](auto l, auto& x, auto& y) { fm::simd::exp_of_negative<decltype(l)>(x, y); };
     for (float y : map<float>(set, {-88.0f, -1e4f, -3e38f}, f)) CHECK(y == 0);
     for (double y : map<double>(set, {-709.0, -1e5, -1e308}, f)) CHECK(y == 0);
   }
@@ -103,12 +104,12 @@ TEST_CASE("exp of very negative numbers is zero", "[elementary]") {
 TEMPLATE_TEST_CASE("the normal distribution function is within 16 ulp down its tail", "[elementary]", float, double) {
   const auto phi = [](auto l, auto& x, auto& y) {
     typename decltype(l)::V density;
-    fm::detail::normal_distribution<decltype(l)>(x, y, density);
+    fm::simd::normal_distribution<decltype(l)>(x, y, density);
   };
   const double low = sizeof(TestType) == 4 ? -12 : -36;
   hold<TestType>(low, 8, 16, phi, [](long double x) { return std::erfc(-x / std::sqrt(2.0L)) / 2; });
 }
 
 TEST_CASE("the kernels use an instruction set that the CPU has", "[elementary]") {
-  CHECK(fm::instruction_set() <= fm::detail::widest_of_cpu());
+  CHECK(fm::instruction_set() <= fm::simd::widest_of_cpu());
 }

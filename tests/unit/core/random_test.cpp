@@ -217,7 +217,7 @@ TEMPLATE_TEST_CASE("Matrices, vectors and rows are filled in the order of their 
   REQUIRE(std::equal(z.begin(), z.end(), row.data()));
 }
 
-TEMPLATE_TEST_CASE("Uniform numbers are uniform on [0, 1)", "[random]", float, double) {
+TEMPLATE_TEST_CASE("Uniform numbers are uniform between 0 and 1", "[random]", float, double) {
   for (const std::uint64_t seed : {1u, 2u, 3u}) {
     fm::Rng rng(seed);
     const auto x = uniforms<TestType>(rng, std::size_t(1) << 19);
@@ -295,8 +295,8 @@ TEST_CASE("Indices need a bound from 1 to 2^32", "[random]") {
   REQUIRE(rng == fm::Rng(1));
 }
 
-TEMPLATE_TEST_CASE("The logarithm of a number in (0, 1] is right to a few units in the last place", "[random]", float,
-                   double) {
+TEMPLATE_TEST_CASE("The logarithm of a number between 0 and 1 is right to a few units in the last place", "[random]",
+                   float, double) {
   const double epsilon = double(std::numeric_limits<TestType>::epsilon());
   double worst = 0;
   const auto hold = [&](TestType u) {

@@ -82,6 +82,9 @@ TEMPLATE_TEST_CASE("An assignment is as cheap as the best of all permutations", 
     fm::fill_uniform(rng, cost);
     require_optimal(cost);
   }
+  fm::Matrix<TestType> nine(9, 9);
+  fm::fill_normal(rng, nine);
+  require_optimal(nine);
 }
 
 TEMPLATE_TEST_CASE("Ties do not mislead the assignment", "[assignment]", float, double) {

@@ -117,6 +117,30 @@ TEST_CASE("A pass depends only on the random numbers at its start", "[draw]") {
   REQUIRE(later == rng);
 }
 
+TEST_CASE("An epoch goes on from the position of another as that one does", "[draw]") {
+  fm::Rng rng(6), other(1);
+  fm::Epoch epoch(7);
+  const auto next = [](fm::Epoch& e, fm::Rng& r, Index n) {
+    const auto indices = e.draw(r, n);
+    return std::vector<Index>(indices.begin(), indices.end());
+  };
+  for (Index n = 1; n < 40; ++n) {
+    fm::Epoch later(7);
+    next(later, other, 1 + n % 5);  // wherever it was
+    next(epoch, rng, n);
+    later.seek(epoch.position());
+    REQUIRE(later.position() == epoch.position());
+    fm::Epoch copy = epoch;
+    fm::Rng a = rng, b = rng;
+    REQUIRE(next(later, a, 20) == next(copy, b, 20));
+    REQUIRE(a == b);
+  }
+  REQUIRE_THROWS_MATCHES(epoch.seek({rng, -1}), std::invalid_argument,
+                         Message("flowmatch: Epoch::seek: expected drawn >= 0, got -1"));
+  REQUIRE_THROWS_MATCHES(epoch.seek({rng, 8}), std::invalid_argument,
+                         Message("flowmatch: Epoch::seek: expected samples >= 8, got 7"));
+}
+
 TEST_CASE("Draws and batches of constant size do not allocate", "[draw]") {
   fm::Rng rng(7);
   fm::Epoch epoch(20);

@@ -19,13 +19,13 @@ struct Shape {
   Index samples, in, out;
 };
 
-/// Every size from 1 to 20 in each of the three places, and some that are no multiple of any vector width.
+/// Every size from 1 to 40 in each of the three places, and some that are no multiple of any vector width.
 std::vector<Shape> shapes() {
   std::vector<Shape> all;
-  for (Index n = 1; n <= 20; ++n) {
-    all.push_back({n, 21 - n, 1 + (7 * n) % 20});
-    all.push_back({1 + (11 * n) % 20, n, 21 - n});
-    all.push_back({21 - n, 1 + (3 * n) % 20, n});
+  for (Index n = 1; n <= 40; ++n) {
+    all.push_back({n, 41 - n, 1 + (7 * n) % 40});
+    all.push_back({1 + (11 * n) % 40, n, 41 - n});
+    all.push_back({41 - n, 1 + (3 * n) % 40, n});
   }
   for (Shape s : {Shape{128, 64, 64}, {127, 65, 33}, {129, 1, 2}, {1, 257, 1}, {2, 3, 131}, {67, 100, 100}})
     all.push_back(s);
@@ -44,12 +44,8 @@ template <class Scalar> struct Affine {
 
   Affine(fm::Rng& rng, Shape s)
       : weight(test::normal<Scalar>(rng, s.in, s.out)), bias(test::normal<Scalar>(rng, 1, s.out)) {}
-  fm::detail::Layer<const Scalar> view() const {
-    return {{weight.data(), weight.rows(), weight.cols()}, {bias.data(), bias.size()}};
-  }
-  fm::detail::Layer<Scalar> writable() {
-    return {{weight.data(), weight.rows(), weight.cols()}, {bias.data(), bias.size()}};
-  }
+  fm::detail::Layer<const Scalar> view() const { return {weight.data(), bias.data(), weight.rows(), weight.cols()}; }
+  fm::detail::Layer<Scalar> writable() { return {weight.data(), bias.data(), weight.rows(), weight.cols()}; }
 };
 
 /// A matrix in the memory that the kernels want: samples x features, padded. The padding starts as NaN, which must stay
@@ -57,12 +53,18 @@ template <class Scalar> struct Affine {
 template <class Scalar> class Tile {
  public:
   Tile(const fm::Matrix<Scalar>& m) : memory_(m.rows(), m.cols()), rows_(m.rows()), columns_(m.cols()) {
-    memory_.view((rows_ + 31) / 32 * 32, columns_).setConstant(Scalar(NAN));
-    view() = m;
+    matrix((rows_ + 31) / 32 * 32).setConstant(Scalar(NAN));
+    matrix() = m;
   }
-  auto view() { return memory_.view(rows_, columns_); }
+  fm::detail::Tile<Scalar> view() { return memory_.view(rows_, columns_); }
+  auto matrix() { return matrix(rows_); }
 
  private:
+  auto matrix(Index rows) {
+    return Eigen::Map<fm::Matrix<Scalar>, 0, Eigen::OuterStride<>>(view().data, rows, columns_,
+                                                                   Eigen::OuterStride<>(view().stride));
+  }
+
   fm::detail::TileMemory<Scalar> memory_;
   Index rows_, columns_;
 };
@@ -85,8 +87,8 @@ template <class Scalar> Eigen::MatrixXd affine_by_loops(const Affine<Scalar>& la
 
 }
 
-TEMPLATE_TEST_CASE("product is W x + b, add_product adds it, and with an activation it is f(W x + b) and its slope",
-                   "[field]", float, double) {
+TEMPLATE_TEST_CASE("product is W x + b, or adds it, and with an activation it is f(W x + b) and its slope", "[field]",
+                   float, double) {
   using Scalar = TestType;
   fm::Rng rng(1);
   for (Shape s : shapes()) {
@@ -95,18 +97,18 @@ TEMPLATE_TEST_CASE("product is W x + b, add_product adds it, and with an activat
     const fm::Matrix<Scalar> x = test::normal<Scalar>(rng, s.samples, s.in);
     const Eigen::MatrixXd want = affine_by_loops(layer, x);
     Tile<Scalar> in(x), z(fm::Matrix<Scalar>::Constant(s.samples, s.out, Scalar(NAN)));  // must not be read
-    fm::detail::product<Scalar>(layer.view(), in.view(), z.view());
-    CHECK(largest_difference(z.view(), want) <= tolerance<Scalar>(s.in));
+    fm::detail::product<Scalar>(layer.view(), in.view(), false, z.view());
+    CHECK(largest_difference(z.matrix(), want) <= tolerance<Scalar>(s.in));
     const fm::Matrix<Scalar> before = test::normal<Scalar>(rng, s.samples, s.out);
-    z.view() = before;
-    fm::detail::add_product<Scalar>(layer.view(), in.view(), z.view());
-    CHECK(largest_difference(z.view(), before.template cast<double>() + want) <= tolerance<Scalar>(s.in + 1));
-    z.view() = fm::Matrix<Scalar>(want.template cast<Scalar>());
+    z.matrix() = before;
+    fm::detail::product<Scalar>(layer.view(), in.view(), true, z.view());
+    CHECK(largest_difference(z.matrix(), before.template cast<double>() + want) <= tolerance<Scalar>(s.in + 1));
+    z.matrix() = fm::Matrix<Scalar>(want.template cast<Scalar>());
     Tile<Scalar> y(before), slope(before), want_slope(before);
     fm::detail::activate<Scalar>(fm::Activation::silu, z.view(), z.view(), want_slope.view());
     fm::detail::product<Scalar>(layer.view(), in.view(), fm::Activation::silu, y.view(), slope.view());
-    CHECK(largest_difference(y.view(), z.view()) <= 2 * tolerance<Scalar>(s.in));
-    CHECK(largest_difference(slope.view(), want_slope.view()) <= 2 * tolerance<Scalar>(s.in));
+    CHECK(largest_difference(y.matrix(), z.matrix()) <= 2 * tolerance<Scalar>(s.in));
+    CHECK(largest_difference(slope.matrix(), want_slope.matrix()) <= 2 * tolerance<Scalar>(s.in));
   }
 }
 
@@ -124,13 +126,13 @@ TEMPLATE_TEST_CASE("back_product is W' dz, times the slope if there is one", "[f
         for (Index o = 0; o < s.out; ++o) want(j, i) += double(dz(j, o)) * double(layer.weight(i, o));
       }
     Tile<Scalar> in(dz), dx(fm::Matrix<Scalar>::Constant(s.samples, s.in, Scalar(NAN)));
-    fm::detail::back_product<Scalar>(layer.view(), in.view(), dx.view());
-    CHECK(largest_difference(dx.view(), want) <= tolerance<Scalar>(s.out));
+    fm::detail::back_product<Scalar>(layer.view(), in.view(), {}, dx.view());
+    CHECK(largest_difference(dx.matrix(), want) <= tolerance<Scalar>(s.out));
     const fm::Matrix<Scalar> factor = test::normal<Scalar>(rng, s.samples, s.in);
     Tile<Scalar> slope(factor);
     fm::detail::back_product<Scalar>(layer.view(), in.view(), slope.view(), dx.view());
     want = want.cwiseProduct(factor.template cast<double>());
-    CHECK(largest_difference(dx.view(), want) <= 4 * tolerance<Scalar>(s.out));
+    CHECK(largest_difference(dx.matrix(), want) <= 4 * tolerance<Scalar>(s.out));
   }
 }
 
@@ -178,15 +180,15 @@ TEMPLATE_TEST_CASE("activate gives value and slope for every length, in place to
       }
       Tile<Scalar> in(z), value(y), derivative(slope);
       fm::detail::activate<Scalar>(f, in.view(), value.view(), derivative.view());
-      y = value.view();
-      slope = derivative.view();
+      y = value.matrix();
+      slope = derivative.matrix();
       // Up to the contraction of a product and a sum, which the instruction sets here may differ in.
       const double bound = 8 * double(std::numeric_limits<Scalar>::epsilon());
       CHECK(largest_difference(y, want_y) <= bound * 8);
       CHECK(largest_difference(slope, want_slope) <= bound * 2);
       fm::detail::activate<Scalar>(f, in.view(), in.view(), derivative.view());
-      CHECK(in.view() == y);  // to the bit
-      CHECK(derivative.view() == slope);
+      CHECK(in.matrix() == y);  // to the bit
+      CHECK(derivative.matrix() == slope);
     }
 }
 
@@ -207,11 +209,11 @@ template <class Scalar> struct NormCase {
     z.array() += Scalar(0.5);
     Tile<Scalar> in(z), normalized(n), deviation(inverse_deviation), out(y);
     fm::detail::normalize<Scalar>(view(), in.view(), normalized.view(), deviation.view(), out.view());
-    n = normalized.view();
-    inverse_deviation = deviation.view();
-    y = out.view();
+    n = normalized.matrix();
+    inverse_deviation = deviation.matrix();
+    y = out.matrix();
   }
-  fm::detail::Norm<const Scalar> view() const { return {{scale.data(), scale.size()}, {shift.data(), shift.size()}}; }
+  fm::detail::Norm<const Scalar> view() const { return {scale.data(), shift.data()}; }
 };
 
 /// The same in double by loops.
@@ -284,8 +286,8 @@ TEMPLATE_TEST_CASE("normalize_back is the derivative of layer norm, and adds", "
       }
     Tile<Scalar> normalized(c.n), deviation(c.inverse_deviation), above(dy), below(dz);
     fm::detail::normalize_back<Scalar>(c.view(), normalized.view(), deviation.view(), above.view(),
-                                       {{d_scale.data(), features}, {d_shift.data(), features}}, below.view());
-    dz = below.view();
+                                       {d_scale.data(), d_shift.data()}, below.view());
+    dz = below.matrix();
     // Errors of n and of the two means are divided by the deviation once more.
     const double tolerance = 8 * norm_tolerance<Scalar>(forward) * (1 + forward.inverse_deviation.maxCoeff());
     CHECK(largest_difference(dz, want) <= tolerance);
@@ -300,10 +302,9 @@ TEMPLATE_TEST_CASE("normalize gives the shift for features that are all equal", 
   Tile<Scalar> z(quarters), n(quarters), out(quarters), deviation(quarters.col(0));
   fm::RowVector<Scalar> scale = fm::RowVector<Scalar>::Constant(4, 2), shift(4);
   shift << 1, 2, 3, 4;
-  fm::detail::normalize<Scalar>({{scale.data(), 4}, {shift.data(), 4}}, z.view(), n.view(), deviation.view(),
-                                out.view());
-  const fm::Matrix<Scalar> y = out.view();
-  const fm::Vector<Scalar> inverse_deviation = deviation.view();
+  fm::detail::normalize<Scalar>({scale.data(), shift.data()}, z.view(), n.view(), deviation.view(), out.view());
+  const fm::Matrix<Scalar> y = out.matrix();
+  const fm::Vector<Scalar> inverse_deviation = deviation.matrix();
   CHECK((y.rowwise() - shift).isZero(0));
   const Scalar want = 1 / std::sqrt(Scalar(1e-5));
   CHECK((inverse_deviation.array() / want - 1).abs().maxCoeff() <= 4 * std::numeric_limits<Scalar>::epsilon());

@@ -194,7 +194,7 @@ TEST_CASE("gradients of the loss at parameters, x, t and c agree with finite dif
   }
 }
 
-TEMPLATE_TEST_CASE("the input of a velocity net is [x; t; sines; cosines; c]", "[field]", float, double) {
+TEMPLATE_TEST_CASE("the input of a velocity net is x, then t, sines, cosines and c", "[field]", float, double) {
   using Scalar = TestType;
   fm::Rng rng(31);
   for (bool residual : {false, true}) {
@@ -376,4 +376,36 @@ TEMPLATE_TEST_CASE("a velocity net refuses batches of the wrong shape and number
   fm::Vector<Scalar> gradient(net.parameters().size());
   CHECK(message([&] { net.backward(v, w, gradient); }) ==
         "flowmatch: Mlp::backward: expected a call of forward before");
+}
+
+TEMPLATE_TEST_CASE("gradients of the inputs alone have the bits of those beside the parameters'", "[field]", float,
+                   double) {
+  using Scalar = TestType;
+  fm::Rng rng(40);
+  for (const bool residual : {false, true}) {
+    auto o = small_options(residual);
+    o.hidden = {6, 6, 6};
+    const fm::VelocityMlp<Scalar> net(o, rng);
+    const Batch<Scalar> b(rng, net, 37);
+    typename fm::VelocityMlp<Scalar>::Workspace workspace;
+    fm::Matrix<Scalar> v(2, 37), dx(2, 37), dc(1, 37);
+    fm::InputGradient<Scalar> inputs;
+    fm::Vector<Scalar> gradient = fm::Vector<Scalar>::Zero(net.parameters().size());
+    net.forward(b.x, b.t, b.c, v, workspace);
+    net.backward(b.u, workspace, gradient, inputs);
+    net.condition_gradient(dc, workspace);
+    CHECK(dc == inputs.c);
+    net.vjp(b.u, dx, workspace);  // after backward as well: forward's memory is still there
+    CHECK(dx == inputs.x);
+
+    CHECK(test::message_of<std::invalid_argument>([&] { net.vjp(b.u, v.leftCols(3), workspace); }) ==
+          "flowmatch: VelocityMlp::vjp: expected 37 columns in dx, got 3");
+    CHECK(test::message_of<std::invalid_argument>([&] { net.vjp(b.u.leftCols(3), dx.leftCols(3), workspace); }) ==
+          "flowmatch: Mlp::input_backward: expected 37 columns in dy, got 3");
+    CHECK(test::message_of<std::invalid_argument>([&] { net.condition_gradient(v, workspace); }) ==
+          "flowmatch: VelocityMlp::condition_gradient: expected 1 rows in dc, got 2");
+    typename fm::VelocityMlp<Scalar>::Workspace unused;
+    CHECK(test::message_of<std::invalid_argument>([&] { net.vjp(b.u, dx, unused); }) ==
+          "flowmatch: Mlp::input_backward: expected a call of forward before");
+  }
 }

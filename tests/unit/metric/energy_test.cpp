@@ -2,47 +2,26 @@
 #include "flowmatch/metric/energy.hpp"
 
 #include <cmath>
-#include <fstream>
 #include <limits>
-#include <string>
 
 #include "catch.hpp"
 #include "flowmatch/core/random.hpp"
+#include "support/golden_sets.hpp"
 
 namespace fm = flowmatch;
 using Catch::Matchers::Message;
 using Catch::Matchers::WithinRel;
 using fm::Index;
 
-namespace {
-
-template <class Scalar> fm::Matrix<Scalar> golden_points(Index dim, Index first, Index n) {
-  fm::Matrix<Scalar> x(dim, n);
-  for (Index i = 0; i < dim * n; ++i) {
-    const Index k = dim * first + i;
-    x(i) = Scalar(double((2654435 * k * k + 40503 * k) % 65521) / 4096 - 8);
-  }
-  return x;
-}
-
-}
-
 TEMPLATE_TEST_CASE("The energy distance equals stored values, in one dimension SciPy's squared", "[energy]", float,
                    double) {
-  std::ifstream file(FLOWMATCH_GOLDEN_DIR "/metric.txt");
-  std::string metric;
-  Index dim, n, m, lines = 0;
-  double expected;
-  while (file >> metric >> dim >> n >> m >> expected) {
-    if (metric != "energy") continue;
-    ++lines;
-    CAPTURE(dim, n, m);
-    const fm::Matrix<TestType> x = golden_points<TestType>(dim, 0, n);
-    const fm::Matrix<TestType> y = (golden_points<TestType>(dim, n, m).array() / 2 + 1).matrix();  // exact in float
-    REQUIRE_THAT(fm::energy_distance(x, y), WithinRel(expected, 1e-12));
-    REQUIRE_THAT(fm::energy_distance(y, x), WithinRel(expected, 1e-12));
+  const auto lines = test::golden_distances<TestType>("energy");
+  REQUIRE(lines.size() == 5);
+  for (const auto& line : lines) {
+    CAPTURE(line.dim, line.n, line.m);
+    REQUIRE_THAT(fm::energy_distance(line.x, line.y), WithinRel(line.expected, 1e-12));
+    REQUIRE_THAT(fm::energy_distance(line.y, line.x), WithinRel(line.expected, 1e-12));
   }
-  REQUIRE(lines == 5);
 }
 
 TEST_CASE("Two points have twice their distance as energy distance", "[energy]") {
@@ -67,6 +46,11 @@ TEST_CASE("The energy distance is in the units of the data", "[energy]") {
   fm::fill_normal(rng, x);
   fm::fill_uniform(rng, y);
   REQUIRE_THAT(fm::energy_distance<double>(1000 * x, 1000 * y), WithinRel(1000 * fm::energy_distance(x, y), 1e-12));
+}
+
+TEST_CASE("Distances beyond the largest number do not look like none", "[energy]") {
+  const fm::Matrix<double> x = fm::Matrix<double>::Constant(1, 2, 1e308), y = -x;
+  REQUIRE_FALSE(fm::energy_distance(x, y) < 1e308);
 }
 
 TEST_CASE("Sets that have no energy distance are refused by name", "[energy]") {

@@ -2,11 +2,10 @@
 #include "flowmatch/metric/wasserstein.hpp"
 
 #include <cmath>
-#include <fstream>
 #include <limits>
-#include <string>
 
 #include "catch.hpp"
+#include "support/golden_sets.hpp"
 
 namespace fm = flowmatch;
 using Catch::Matchers::Message;
@@ -14,34 +13,14 @@ using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 using fm::Index;
 
-namespace {
-
-template <class Scalar> fm::Matrix<Scalar> golden_points(Index dim, Index first, Index n) {
-  fm::Matrix<Scalar> x(dim, n);
-  for (Index i = 0; i < dim * n; ++i) {
-    const Index k = dim * first + i;
-    x(i) = Scalar(double((2654435 * k * k + 40503 * k) % 65521) / 4096 - 8);
-  }
-  return x;
-}
-
-}
-
 TEMPLATE_TEST_CASE("The 2-Wasserstein distance equals SciPy's", "[wasserstein]", float, double) {
-  std::ifstream file(FLOWMATCH_GOLDEN_DIR "/metric.txt");
-  std::string metric;
-  Index dim, n, m, lines = 0;
-  double expected;
-  while (file >> metric >> dim >> n >> m >> expected) {
-    if (metric != "wasserstein2") continue;
-    ++lines;
-    CAPTURE(dim, n);
-    const fm::Matrix<TestType> x = golden_points<TestType>(dim, 0, n);
-    const fm::Matrix<TestType> y = (golden_points<TestType>(dim, n, m).array() / 2 + 1).matrix();  // exact in float
-    REQUIRE_THAT(fm::wasserstein2(x, y), WithinRel(expected, 1e-13));
-    REQUIRE_THAT(fm::wasserstein2(y, x), WithinRel(expected, 1e-13));
+  const auto lines = test::golden_distances<TestType>("wasserstein2");
+  REQUIRE(lines.size() == 6);
+  for (const auto& line : lines) {
+    CAPTURE(line.dim, line.n, line.m);
+    REQUIRE_THAT(fm::wasserstein2(line.x, line.y), WithinRel(line.expected, 1e-13));
+    REQUIRE_THAT(fm::wasserstein2(line.y, line.x), WithinRel(line.expected, 1e-13));
   }
-  REQUIRE(lines == 6);
 }
 
 TEST_CASE("A shifted set is at 2-Wasserstein distance of the shift, in any order of its columns", "[wasserstein]") {

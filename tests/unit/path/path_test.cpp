@@ -207,7 +207,7 @@ TEMPLATE_TEST_CASE("a path refuses NaN and infinity, names row and column, and w
         "flowmatch: AffinePath::sample: expected finite numbers in x0, got inf in row 1, column 5");
 }
 
-TEMPLATE_TEST_CASE("a path refuses times outside [0, 1] and names the column", "[path]", float, double) {
+TEMPLATE_TEST_CASE("a path refuses times before 0 or after 1 and names the column", "[path]", float, double) {
   const fm::LinearPath path;
   Batch<TestType> b(2, 4);
   b.t << 0, 1, TestType(1.5), 0;

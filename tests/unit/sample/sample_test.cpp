@@ -380,3 +380,63 @@ TEMPLATE_TEST_CASE("a sample that leaves the finite numbers is named by its plac
   CHECK(message_of<std::runtime_error>([&] { square(y); }) ==
         "flowmatch: integrate: sample 150 is not finite at t = 0.25 (row 0: inf)");
 }
+
+TEMPLATE_TEST_CASE("an adaptive method samples as closely as its tolerance says", "[sample]", float, double) {
+  const GaussianField<TestType> field;
+  fm::Rng rng(8), replay(8);
+  const fm::Matrix<TestType> x = fm::sample(field, 1000, rng, fm::DormandPrince{.rtol = 1e-5, .atol = 1e-5});
+  fm::Matrix<TestType> noise(2, 1000);
+  fm::fill_normal(replay, noise);
+  const fm::Matrix<TestType> expected = (field.root() * noise).colwise() + field.parameters();
+  CHECK((x - expected).cwiseAbs().maxCoeff() < TestType(4e-4));  // errors of 1e-5 (1 + |x|) in each of some ten steps
+  const fm::Matrix<TestType> back = fm::transport(field, x, fm::Tsitouras{}, {.from = 1, .to = 0});
+  CHECK((back - noise).cwiseAbs().maxCoeff() < TestType(1e-3));  // and errors grow by up to 2 on the way back
+}
+
+TEMPLATE_TEST_CASE("adaptive samples of a net have the same bits alone, in any batch and on any number of threads",
+                   "[sample]", float, double) {
+  const auto net = small_net<TestType>(3);
+  const fm::Matrix<TestType> start = normals<TestType>(2, 257), c = normals<TestType>(3, 257, 9);
+  const fm::Tsitouras method{.rtol = 1e-6, .atol = 1e-6};
+  fm::Sampler sampler(net, method);
+  fm::Matrix<TestType> x = start;
+  sampler(c, x);
+  const fm::AdaptiveReport report = sampler.report();
+  CHECK(report.samples.size() == 257);
+  const auto [few, many] = std::minmax_element(report.samples.begin(), report.samples.end(),
+                                               [](auto& a, auto& b) { return a.evaluations < b.evaluations; });
+  CHECK(few->evaluations < many->evaluations);  // they leave the batch at different times
+  for (fm::Index j = 0; j < 257; ++j) {
+    fm::Matrix<TestType> alone = start.col(j);  // in weights turned round
+    sampler(c.col(j), alone);
+    REQUIRE(alone == x.col(j));
+    REQUIRE(sampler.report().samples.size() == 1);
+    REQUIRE(sampler.report().evaluations() == report.samples[std::size_t(j)].evaluations);
+  }
+  fm::Matrix<TestType> part = start.middleCols(100, 50);
+  sampler(c.middleCols(100, 50), part);
+  CHECK(part == x.middleCols(100, 50));
+
+  fm::Threads team(3);
+  fm::Matrix<TestType> shared = start, plain = start;
+  fm::Sampler(net, method, {}, team)(c, shared);
+  CHECK(shared == x);
+  fm::integrate(net, plain, c, method);
+  CHECK(plain == x);
+}
+
+TEST_CASE("an adaptive Sampler allocates nothing when warm, and names the sample that cannot reach the end",
+          "[sample]") {
+  const auto net = small_net<float>();
+  fm::Matrix<float> x = normals<float>(2, 300);
+  fm::Sampler sampler(net, fm::DormandPrince{});
+  sampler(x);
+  if (test::counts_allocations) CHECK(test::allocations_in([&] { sampler(x); }) == 0);
+  CHECK(invalid_argument_of([&] { fm::Sampler(net, fm::DormandPrince{.atol = 0}); }) ==
+        "flowmatch: Sampler: expected atol > 0, got 0");
+  fm::Sampler limited(net, fm::DormandPrince{.rtol = 1e-6, .atol = 1e-6, .max_steps = 2, .first_step = 1e-3});
+  const auto message = message_of<std::runtime_error>([&] { limited(x); });
+  CHECK(message.find("flowmatch: Sampler: sample 0 stopped at t = 0.0") == 0);
+  CHECK(message.find(" after 2 steps: the limit") != message.npos);
+  CHECK(limited.report().samples[299].accepted == 2);
+}
