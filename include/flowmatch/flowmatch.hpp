@@ -15,8 +15,12 @@
 #include "flowmatch/train/loss.hpp"
 // The route of generation: noise -> ode, through the field -> samples.
 #include "flowmatch/ode/adaptive.hpp"
+#include "flowmatch/ode/grid.hpp"
 #include "flowmatch/ode/integrate.hpp"
+#include "flowmatch/ode/multistep.hpp"
+#include "flowmatch/sample/likelihood.hpp"
 #include "flowmatch/sample/sample.hpp"
+#include "flowmatch/sample/solver_report.hpp"
 // Files, and how good the samples are.
 // metric/frechet.hpp and data/whitening.hpp, which take long to compile, are included by their names.
 #include "flowmatch/io/checkpoint.hpp"

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <flowmatch/core/random.hpp>
 #include <flowmatch/ode/integrate.hpp>
+#include <flowmatch/ode/multistep.hpp>
 #include <limits>
 #include <vector>
 
@@ -12,7 +13,8 @@ using Catch::Matchers::WithinAbs;
 
 namespace {
 
-static_assert(fm::Stepper<fm::Euler> && fm::Stepper<fm::Midpoint> && fm::Stepper<fm::Heun> && fm::Stepper<fm::Rk4>);
+static_assert(fm::Stepper<fm::Euler> && fm::Stepper<fm::Midpoint> && fm::Stepper<fm::Heun> && fm::Stepper<fm::Rk4> &&
+              fm::Stepper<fm::Rk4ThreeEighths>);
 static_assert(fm::Euler::order == 1 && fm::Midpoint::order == 2 && fm::Heun::order == 2 && fm::Rk4::order == 4);
 static_assert(fm::Euler::evaluations == 1 && fm::Midpoint::evaluations == 2 && fm::Heun::evaluations == 2 &&
               fm::Rk4::evaluations == 4);
@@ -83,7 +85,9 @@ template <class S> struct StepsForOrder;  // fine enough for the leading error, 
 template <> struct StepsForOrder<fm::Euler> { static constexpr fm::Index n = 256; };
 template <> struct StepsForOrder<fm::Midpoint> { static constexpr fm::Index n = 128; };
 template <> struct StepsForOrder<fm::Heun> { static constexpr fm::Index n = 128; };
+template <> struct StepsForOrder<fm::AdamsBashforth2> { static constexpr fm::Index n = 256; };
 template <> struct StepsForOrder<fm::Rk4> { static constexpr fm::Index n = 64; };
+template <> struct StepsForOrder<fm::Rk4ThreeEighths> { static constexpr fm::Index n = 64; };
 
 template <class S, class Problem> void check_order(const char* name) {
   for (const bool backward : {false, true}) {
@@ -96,7 +100,7 @@ template <class S, class Problem> void check_order(const char* name) {
 }
 
 TEMPLATE_TEST_CASE("a solver's error falls with its order when steps are halved, forward and backward in time", "[ode]",
-                   fm::Euler, fm::Midpoint, fm::Heun, fm::Rk4) {
+                   fm::Euler, fm::Midpoint, fm::Heun, fm::Rk4, fm::Rk4ThreeEighths, fm::AdamsBashforth2) {
   check_order<TestType, Rotation>("linear with rotation");
   check_order<TestType, Seasons>("non-autonomous");
   check_order<TestType, Logistic>("nonlinear");
@@ -104,7 +108,7 @@ TEMPLATE_TEST_CASE("a solver's error falls with its order when steps are halved,
 }
 
 TEMPLATE_TEST_CASE("a solver of order p integrates polynomials in t of degree p - 1 exactly", "[ode]", fm::Euler,
-                   fm::Midpoint, fm::Heun, fm::Rk4) {
+                   fm::Midpoint, fm::Heun, fm::Rk4, fm::Rk4ThreeEighths, fm::AdamsBashforth2) {
   constexpr int degree = TestType::order - 1;
   const auto f = [](const auto&, const auto& t, const auto&, auto& v) {
     v.setZero();
@@ -149,6 +153,10 @@ TEMPLATE_TEST_CASE("one step is the textbook formula", "[ode]", float, double) {
   CHECK((step(fm::Heun{}) - (start + h / 2 * (k1 + end))).cwiseAbs().maxCoeff() <= tolerance);
   const M k3 = g(M(start + h / 2 * inside), t + h / 2), k4 = g(M(start + h * k3), t + h);
   CHECK((step(fm::Rk4{}) - (start + h / 6 * (k1 + 2 * inside + 2 * k3 + k4))).cwiseAbs().maxCoeff() <= tolerance);
+  const M l2 = g(M(start + h / 3 * k1), t + h / 3), l3 = g(M(start + h * (l2 - k1 / 3)), t + 2 * h / 3);
+  const M l4 = g(M(start + h * (k1 - l2 + l3)), t + h);
+  CHECK((step(fm::Rk4ThreeEighths{}) - (start + h / 8 * (k1 + 3 * l2 + 3 * l3 + l4))).cwiseAbs().maxCoeff() <=
+        tolerance);
 }
 
 TEMPLATE_TEST_CASE("a stepper's memory serves batches of changing size and steppers of changing stages", "[ode]", float,
