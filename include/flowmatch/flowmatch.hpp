@@ -4,9 +4,15 @@
 
 #include "flowmatch/core/threads.hpp"
 // The route of training: data -> coupling -> path -> field -> loss -> optimiser.
+#include "flowmatch/coupling/conditional_transport.hpp"
+#include "flowmatch/coupling/entropic_transport.hpp"
+#include "flowmatch/coupling/optimal_transport.hpp"
 #include "flowmatch/data/draw.hpp"
+#include "flowmatch/data/drop_condition.hpp"
 #include "flowmatch/data/toy.hpp"
+#include "flowmatch/field/changed_schedule.hpp"
 #include "flowmatch/field/conditional_velocity_mlp.hpp"
+#include "flowmatch/field/guidance.hpp"
 #include "flowmatch/field/velocity_mlp.hpp"
 #include "flowmatch/path/path.hpp"
 #include "flowmatch/train/adam.hpp"
@@ -21,6 +27,7 @@
 #include "flowmatch/sample/likelihood.hpp"
 #include "flowmatch/sample/sample.hpp"
 #include "flowmatch/sample/solver_report.hpp"
+#include "flowmatch/sample/stochastic.hpp"
 // Files, and how good the samples are.
 // metric/frechet.hpp and data/whitening.hpp, which take long to compile, are included by their names.
 #include "flowmatch/io/checkpoint.hpp"
