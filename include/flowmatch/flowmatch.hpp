@@ -2,6 +2,7 @@
 // flowmatch: learn a distribution by flow matching and generate from it. This header is the whole library.
 #pragma once
 
+#include "flowmatch/core/build_info.hpp"
 #include "flowmatch/core/threads.hpp"
 // The route of training: data -> coupling -> path -> field -> loss -> optimiser.
 #include "flowmatch/coupling/conditional_transport.hpp"
@@ -9,21 +10,26 @@
 #include "flowmatch/coupling/optimal_transport.hpp"
 #include "flowmatch/data/draw.hpp"
 #include "flowmatch/data/drop_condition.hpp"
+#include "flowmatch/data/normalizer.hpp"
 #include "flowmatch/data/toy.hpp"
 #include "flowmatch/field/changed_schedule.hpp"
 #include "flowmatch/field/conditional_velocity_mlp.hpp"
 #include "flowmatch/field/guidance.hpp"
+#include "flowmatch/field/normalized.hpp"
 #include "flowmatch/field/velocity_mlp.hpp"
 #include "flowmatch/path/path.hpp"
 #include "flowmatch/train/adam.hpp"
+#include "flowmatch/train/coupled_batches.hpp"
 #include "flowmatch/train/ema.hpp"
 #include "flowmatch/train/learning_rate.hpp"
 #include "flowmatch/train/loss.hpp"
+#include "flowmatch/train/trainer.hpp"
 // The route of generation: noise -> ode, through the field -> samples.
 #include "flowmatch/ode/adaptive.hpp"
 #include "flowmatch/ode/grid.hpp"
 #include "flowmatch/ode/integrate.hpp"
 #include "flowmatch/ode/multistep.hpp"
+#include "flowmatch/sample/flow_model.hpp"
 #include "flowmatch/sample/likelihood.hpp"
 #include "flowmatch/sample/sample.hpp"
 #include "flowmatch/sample/solver_report.hpp"
@@ -31,6 +37,15 @@
 // Files, and how good the samples are.
 // metric/frechet.hpp and data/whitening.hpp, which take long to compile, are included by their names.
 #include "flowmatch/io/checkpoint.hpp"
+#include "flowmatch/io/csv.hpp"
+#include "flowmatch/io/flow_model.hpp"
+#include "flowmatch/io/header.hpp"
 #include "flowmatch/io/npy.hpp"
+#include "flowmatch/io/state_dict.hpp"
+#include "flowmatch/io/training.hpp"
 #include "flowmatch/metric/energy.hpp"
+#include "flowmatch/metric/maximum_mean_discrepancy.hpp"
+#include "flowmatch/metric/nearest.hpp"
+#include "flowmatch/metric/path_energy.hpp"
+#include "flowmatch/metric/sliced_wasserstein.hpp"
 #include "flowmatch/metric/wasserstein.hpp"

@@ -140,6 +140,32 @@ TEMPLATE_TEST_CASE("samples have the same bits alone and in any company", "[thre
     }
 }
 
+TEST_CASE("nets train and samples are drawn at the same time from one const net", "[threads]") {
+  const fm::VelocityMlpOptions options{.dim = 2, .hidden = {24, 24}, .residual = true, .time_frequencies = 2};
+  fm::Rng rng(6);
+  const fm::VelocityMlp<> shared(options, rng);
+  const auto draw = [&](std::uint64_t seed) {
+    fm::Rng own(seed);
+    Eigen::MatrixXf x = fm::sample(shared, 200, own, fm::Heun{}, {.steps = 3});
+    x.leftCols(1) = fm::sample(shared, 1, own, fm::Heun{}, {.steps = 3});  // the path of one sample
+    return x;
+  };
+  const auto train = [&](std::uint64_t seed) {
+    fm::Rng own(seed);
+    fm::Threads team(2);
+    fm::VelocityMlp<> net = shared;
+    const Eigen::MatrixXf data = fm::toy::spiral(own, 300);
+    fm::Trainer(net, {.steps = 5, .batch = 600}, team).run(data, own);
+    return Eigen::MatrixXf(net.parameters());
+  };
+  std::vector<Eigen::MatrixXf> results(6);
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < results.size(); ++i)
+    threads.emplace_back([&, i] { results[i] = i % 2 ? train(i) : draw(i); });
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < results.size(); ++i) CHECK(results[i] == (i % 2 ? train(i) : draw(i)));
+}
+
 TEST_CASE("training and sampling allocate nothing when warm, for wide nets and with threads", "[threads]") {
   for (int threads : {1, 4})
     for (fm::Index width : {2, 64, 1024}) {
@@ -171,5 +197,16 @@ TEST_CASE("training and sampling allocate nothing when warm, for wide nets and w
       };
       turns();
       CHECK(test::allocations_of_all_in(turns) == 0);
+      Eigen::MatrixXf one = x.leftCols(1);
+      const auto act = [&] { sampler(one); };
+      act();
+      const auto acts = [&] {
+        for (int k = 0; k < 10000 / int(width); ++k) act();
+      };
+      CHECK(test::allocations_of_all_in(acts) == 0);
+      const auto steps = [&] {
+        for (int k = 0; k < 1000 / int(width); ++k) step();
+      };
+      CHECK(test::allocations_of_all_in(steps) == 0);
     }
 }

@@ -6,12 +6,16 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
+#include "support/files.hpp"
+#include "support/message.hpp"
 
 namespace fm = flowmatch;
 using Catch::Matchers::Message;
@@ -64,7 +68,7 @@ template <class Scalar = float> void require_error(const std::string& bytes, con
   write(bytes);
   CAPTURE(message);
   REQUIRE_THROWS_MATCHES(fm::load_npy<Scalar>(path), std::runtime_error,
-                         Message("flowmatch: load_npy: " + path + ": " + message));
+                         Message("flowmatch: " + path + ": " + message));
 }
 
 /// Element e, in C order, of an array that make_npy.py has written.
@@ -152,13 +156,14 @@ TEST_CASE("Files written by NumPy are read", "[npy]") {
     Index features, samples;
     bool is_unsigned, is_float;
   };
-  for (const File& f : {File{"u1_images", 15, 4, true, false}, File{"i1", 3, 7, false, false},
-                        File{"i4", 2, 6, false, false}, File{"i4_big_endian", 2, 6, false, false},
-                        File{"i8_flat", 1, 9, false, false}, File{"i8_big_endian", 4, 2, false, false},
-                        File{"f4", 3, 5, false, true}, File{"f4_big_endian", 3, 5, false, true},
-                        File{"f4_fortran", 3, 5, false, true}, File{"f8_fortran_images", 16, 3, false, true},
-                        File{"f8_big_endian", 2, 4, false, true}, File{"f8_version_2", 2, 4, false, true},
-                        File{"f8_version_3", 2, 4, false, true}, File{"f4_no_samples", 3, 0, false, true}}) {
+  for (const File& f :
+       {File{"u1_images", 15, 4, true, false}, File{"i1", 3, 7, false, false}, File{"i4", 2, 6, false, false},
+        File{"i4_big_endian", 2, 6, false, false}, File{"i8_flat", 1, 9, false, false},
+        File{"i8_big_endian", 4, 2, false, false}, File{"f4", 3, 5, false, true},
+        File{"f4_big_endian", 3, 5, false, true}, File{"f4_fortran", 3, 5, false, true},
+        File{"f8_fortran_images", 16, 3, false, true}, File{"f8", 2, 4, false, true},
+        File{"f8_big_endian", 2, 4, false, true}, File{"f8_version_2", 2, 4, false, true},
+        File{"f8_version_3", 2, 4, false, true}, File{"f4_no_samples", 3, 0, false, true}}) {
     CAPTURE(f.name);
     const auto x = fm::load_npy(std::string(FLOWMATCH_GOLDEN_DIR "/npy/") + f.name + ".npy");
     REQUIRE(x.rows() == f.features);
@@ -207,9 +212,8 @@ TEST_CASE("Integers that the scalar cannot hold are an error, not another number
 
 TEST_CASE("A file that is not there, or is a directory, is named", "[npy]") {
   REQUIRE_THROWS_MATCHES(fm::load_npy("no_such_file.npy"), std::runtime_error,
-                         Message("flowmatch: load_npy: no_such_file.npy: cannot open: No such file or directory"));
-  REQUIRE_THROWS_MATCHES(fm::load_npy("."), std::runtime_error,
-                         Message("flowmatch: load_npy: .: expected a regular file"));
+                         Message("flowmatch: no_such_file.npy: cannot be opened: No such file or directory"));
+  REQUIRE_THROWS_MATCHES(fm::load_npy("."), std::runtime_error, Message("flowmatch: .: expected a regular file"));
 }
 
 TEST_CASE("Damaged files are refused with what was expected and found", "[npy]") {
@@ -306,8 +310,63 @@ TEST_CASE("No change of a byte in the header makes the reader do anything but re
       try {
         read = fm::load_npy(path).size();
       } catch (const std::runtime_error& error) {
-        REQUIRE(std::string(error.what()).rfind("flowmatch: load_npy: " + path + ": expected ", 0) == 0);
+        REQUIRE(std::string(error.what()).rfind("flowmatch: " + path + ": expected ", 0) == 0);
       }
       REQUIRE(read <= 8);
     }
+}
+
+TEST_CASE("save_npy writes the bytes that NumPy writes", "[npy]") {
+  const test::Folder folder;
+  const auto expect_same = [&](const std::string& name, const auto& x) {
+    fm::save_npy(folder / name, x);
+    CHECK(folder.files() == 1);
+    CHECK(test::read(folder / name) == test::read(FLOWMATCH_GOLDEN_DIR "/npy/" + name));
+    std::filesystem::remove(folder / name);
+  };
+  fm::Matrix<float> f4(3, 5);
+  for (Index e = 0; e < f4.size(); ++e) f4(e) = float(golden(e, false, true));
+  fm::Matrix<double> f8(2, 4);
+  for (Index e = 0; e < f8.size(); ++e) f8(e) = golden(e, false, true);
+  expect_same("f4.npy", f4);
+  expect_same("f8.npy", f8);
+  expect_same("f4_no_samples.npy", fm::Matrix<float>(3, 0));
+}
+
+TEMPLATE_TEST_CASE("A matrix comes back from a file with equal bits", "[npy]", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  const test::Folder folder;
+  const auto comes_back = [&](const auto& x) {
+    fm::save_npy(folder / "x.npy", x);
+    const fm::Matrix<TestType> before = x, after = fm::load_npy<TestType>(folder / "x.npy");
+    return after.rows() == before.rows() && after.cols() == before.cols() &&
+           (before.size() == 0 ||  // data() may be null then
+            std::memcmp(after.data(), before.data(), std::size_t(before.size()) * sizeof(TestType)) == 0);
+  };
+  fm::Matrix<TestType> x = fm::Matrix<TestType>::Random(7, 1000);
+  x.col(3) << Limits::denorm_min(), -TestType(0), Limits::max(), Limits::infinity(), Limits::quiet_NaN(), Limits::min(),
+      TestType(1) / 3;
+  CHECK(comes_back(x));
+  CHECK(comes_back(fm::Matrix<TestType>(0, 5)));
+  CHECK(comes_back(fm::Matrix<TestType>(5, 0)));
+  CHECK(comes_back(x.middleRows(2, 3)));  // columns that do not follow each other in memory
+  CHECK(comes_back(x.transpose()));       // samples that are not contiguous
+  CHECK(comes_back(2 * x.leftCols(2)));
+  CHECK(comes_back(fm::RowVector<TestType>(x.row(1))));
+  CHECK(comes_back(fm::Vector<TestType>(x.col(1))));
+  for (const Index n : {9, 10, 99999, 100000}) CHECK(comes_back(fm::Matrix<TestType>::Ones(1, n)));  // header lengths
+}
+
+TEST_CASE("A failed save_npy names path and reason and leaves the old file", "[npy]") {
+  const test::Folder folder;
+  const std::string file = folder / "x.npy", nowhere = folder / "no/x.npy";
+  const Eigen::MatrixXf x = Eigen::MatrixXf::Ones(2, 3), y = Eigen::MatrixXf::Zero(4, 5);
+  fm::save_npy(file, x);
+  const auto saving = [&](const std::string& to) {
+    return test::message_of<std::runtime_error>([&] { fm::save_npy(to, y); });
+  };
+  CHECK(saving(nowhere) == "flowmatch: " + nowhere + ": cannot be written: No such file or directory");
+  std::filesystem::create_directory(file + ".part");
+  CHECK(saving(file) == "flowmatch: " + file + ": cannot be written: Is a directory");
+  CHECK(fm::load_npy(file) == x);
 }
