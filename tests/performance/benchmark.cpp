@@ -4,6 +4,7 @@
 //
 // Units: a "step" is one training step, one call of a sampler, or one fill of random numbers.
 #include <cstdio>
+#include <cstdlib>
 #include <flowmatch/flowmatch.hpp>
 #include <fstream>
 #include <functional>
@@ -196,6 +197,81 @@ void sample(Run& run, const fm::VelocityMlpOptions& options, fm::Index n, fm::In
   });
 }
 
+/// Net A after 2,000 steps, which all programs read from one file: how many steps an adaptive solver takes is up to it.
+Net trained_net() {
+  const char* file = std::getenv("FLOWMATCH_BENCHMARK_NET");
+  if (!file) throw std::invalid_argument("FLOWMATCH_BENCHMARK_NET names no file: make one by `benchmark net FILE`");
+  return fm::load_velocity_mlp(file);
+}
+
+constexpr fm::DormandPrince dopri5{.rtol = 1e-5, .atol = 1e-5};
+
+void sample_adaptively(Run& run) {
+  fm::Rng rng(1);
+  const Eigen::MatrixXf x0 = normal(rng, 2, 10'000);
+  Eigen::MatrixXf x = x0;
+  const Net net = trained_net();
+  auto sampler = make<fm::Sampler<Net, fm::DormandPrince>>(run.team, net, dopri5, fm::OdeOptions());
+  sampler(x);
+  const double gflop = 2e-9 * double(sampler.report().evaluations()) * multiply_adds(net.options());
+  measure(run, gflop, 1, [&] {
+    x = x0;
+    sampler(x);
+    return 0.f;
+  });
+}
+
+void likelihood(Run& run) {
+  fm::Rng rng(5);
+  const Eigen::MatrixXf x = fm::toy::two_moons(rng, 1000);
+  const Net net = trained_net();
+  fm::LikelihoodOptions options;
+  if (run.team) options.team = &*run.team;
+  measure(run, 0, 1, [&] { return -fm::log_likelihood(net, x, dopri5, options).mean(); });
+}
+
+// --- Couplings -------------------------------------------------------------------------------------------------------
+
+/// Pairs 16 batches in turn, costs included.
+void couple(Run& run, fm::Index n) {
+  fm::Rng rng(1);
+  const Eigen::MatrixXf data = fm::toy::two_moons(rng, 100'000);
+  std::vector<Eigen::MatrixXf> x0, x1;
+  for (int k = 0; k < 16; ++k) {
+    x0.push_back(normal(rng, 2, n));
+    fm::draw_columns(rng, data, x1.emplace_back(2, n));
+  }
+  fm::OptimalTransport coupling;
+  std::size_t k = 0;
+  if (run.team) throw std::invalid_argument("this flowmatch does it with one thread");
+  measure(run, 0, 1, [&] {
+    k = (k + 1) % 16;
+    return float(coupling(x0[k], x1[k])[0]);
+  });
+}
+
+/// A, its batch paired by optimal transport.
+void train_coupled(Run& run) {
+  fm::Rng rng(1);
+  fm::CoupledBatches batches(fm::toy::two_moons(rng, 100'000), fm::OptimalTransport{}, fm::Rng(1, 1),
+                             {.coupled = 256, .ahead = run.threads > 1});
+  Net net({.dim = 2, .hidden = {64, 64, 64}}, rng);
+  const fm::LinearPath path;
+  fm::FlowMatchingLoss<Net> loss(net);
+  fm::Adam adam(net.parameters(), {.learning_rate = 1e-3});
+  Eigen::MatrixXf x0(2, 256), x1(2, 256), c(0, 256), x_t, u_t;
+  Eigen::RowVectorXf t(256);
+  Eigen::VectorXf gradient;
+  measure(run, 0, 20, [&] {
+    batches(rng, x0, x1, c);
+    fm::fill_uniform(rng, t);
+    path.sample(x0, x1, t, x_t, u_t);
+    const float value = loss(net, x_t, t, u_t, gradient);
+    adam.step(net.parameters(), gradient);
+    return value;
+  });
+}
+
 // --- Random numbers, the machine, a whole process --------------------------------------------------------------------
 
 template <class Fill> void fill(Run& run, Fill fill_values) {
@@ -240,6 +316,14 @@ void whole_process(Run& run) {
   });
 }
 
+void save_trained_net(const char* file) {
+  fm::Rng rng(1);
+  const Eigen::MatrixXf data = fm::toy::two_moons(rng, 100'000);
+  Net net(net_a, rng);
+  fm::Trainer(net, {.steps = 2000}).run(data, rng);
+  fm::save(file, net);
+}
+
 const std::map<std::string, void (*)(Run&)> workloads = {
     {"A", [](Run& run) { train(run, shape_a); }},
     {"B",
@@ -258,6 +342,11 @@ const std::map<std::string, void (*)(Run&)> workloads = {
     {"E-euler100", [](Run& run) { sample<fm::Euler>(run, net_a, 10'000, 100, 1); }},
     {"E-rk4", [](Run& run) { sample<fm::Rk4>(run, net_a, 10'000, 25, 1); }},
     {"E-one", [](Run& run) { sample<fm::Euler>(run, net_a, 1, 10, 1000); }},
+    {"E-dopri5", sample_adaptively},
+    {"F-256", [](Run& run) { couple(run, 256); }},
+    {"F-1024", [](Run& run) { couple(run, 1024); }},
+    {"F-step", train_coupled},
+    {"G-likelihood", likelihood},
     {"H-euler8-1", [](Run& run) { sample<fm::Euler>(run, residual_options, 1, 8, 20); }},
     {"H-euler50-1", [](Run& run) { sample<fm::Euler>(run, residual_options, 1, 50, 5); }},
     {"H-euler8-1000", [](Run& run) { sample<fm::Euler>(run, residual_options, 1000, 8, 1); }},
@@ -270,7 +359,8 @@ const std::map<std::string, void (*)(Run&)> workloads = {
 }
 
 int main(int argc, char** argv) try {
-  Run run = {argc > 1 ? argv[1] : "", argc > 2 ? std::stoi(argv[2]) : 1, argc > 3 ? std::stod(argv[3]) : 1.0};
+  Run run = {argc > 1 ? argv[1] : "", argc > 2 ? std::atoi(argv[2]) : 1, argc > 3 ? std::stod(argv[3]) : 1.0};
+  if (run.workload == "net" && argc > 2) return save_trained_net(argv[2]), 0;
   if (run.workload == "describe") return describe(), 0;
   if (run.workload == "limits") return machine_limits(run), 0;
   if (run.threads > 1) run.team.emplace(run.threads);
@@ -281,7 +371,9 @@ int main(int argc, char** argv) try {
   } else if (const auto workload = workloads.find(run.workload); workload != workloads.end()) {
     workload->second(run);
   } else {
-    std::fprintf(stderr, "usage: benchmark WORKLOAD THREADS [SECONDS]\nWORKLOAD: describe, limits, WIDTHxBATCH");
+    std::fprintf(
+        stderr,
+        "usage: benchmark WORKLOAD THREADS [SECONDS]\nWORKLOAD: describe, limits, net (with a FILE), WIDTHxBATCH");
     for (const auto& [name, function] : workloads) std::fprintf(stderr, ", %s", name.c_str());
     std::fprintf(stderr, "\n");
     return 2;

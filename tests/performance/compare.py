@@ -25,6 +25,11 @@ TITLES = {
     "E-euler100": "E: net A, 10,000 points, Euler 100",
     "E-rk4": "E: net A, 10,000 points, RK4 25",
     "E-one": "E: net A, one sample, Euler 10",
+    "E-dopri5": "E: trained net A, 10,000 points, Dormand-Prince 1e-5",
+    "F-256": "F: exact coupling of 256 points",
+    "F-1024": "F: exact coupling of 1,024 points",
+    "F-step": "F: training step of A with coupled batches",
+    "G-likelihood": "G: log-likelihood of 1,000 points, Dormand-Prince 1e-5",
     "H-euler8-1": "H: one sample, Euler 8",
     "H-euler50-1": "H: one sample, Euler 50",
     "H-euler8-1000": "H: 1,000 samples, Euler 8",
@@ -32,7 +37,9 @@ TITLES = {
     "normal": "16,384 normal numbers",
     "uniform": "16,384 uniform numbers",
 }
-TRAINING, RESIDUAL, SAMPLING, RANDOM = list("ABCD"), ["H"], [w for w in TITLES if "-" in w], ["normal", "uniform"]
+TRAINING, RESIDUAL, RANDOM = list("ABCD"), ["H"], ["normal", "uniform"]
+COUPLING = [w for w in TITLES if w.startswith("F")]
+SAMPLING = [w for w in TITLES if "-" in w and w not in COUPLING]
 
 
 def peers_of(workload, quick):
@@ -44,13 +51,24 @@ def peers_of(workload, quick):
     if workload in TRAINING:
         return [("jax", "scan"), ("jax", "scan_rbg"), ("torch", "compile"), ("torch", "eager"), ("torch", "torchcfm"),
                 ("torch", "flow_matching")]
+    if workload == "F-step":
+        return [("torch", "torchcfm")]
+    if workload in COUPLING:
+        return [("torch", "pot"), ("torch", "scipy"), ("torch", "torchcfm")]
     if workload in RESIDUAL:
         return [("jax", "scan"), ("jax", "scan_rbg"), ("torch", "compile"), ("torch", "eager")]
     if workload == "E-rk4":
         return [("jax", "jit"), ("torch", "eager"), ("torch", "torchcfm"), ("torch", "flow_matching")]
+    if workload in ("E-dopri5", "G-likelihood"):
+        return [("jax", "jit"), ("torch", "flow_matching")]
     if workload.startswith("E"):
         return [("jax", "jit"), ("torch", "compile"), ("torch", "torchcfm"), ("torch", "flow_matching")]
     return [("jax", "jit"), ("torch", "compile"), ("torch", "eager")]
+
+
+def peer_name(framework, variant):
+    libraries = dict(torchcfm="torchcfm", flow_matching="flow_matching", pot="POT", scipy="SciPy")
+    return libraries.get(variant, f"{framework} {variant}")
 
 
 def cores():
@@ -150,7 +168,7 @@ class Comparison:
                 return
             for framework, variant in peers_of(workload, self.options.quick):
                 if framework in self.pythons:
-                    name = variant if variant in ("torchcfm", "flow_matching") else f"{framework} {variant}"
+                    name = peer_name(framework, variant)
                     programs.append(Program(name, "", self.peer_command(framework, variant, workload, threads),
                                             threads, self.log))
             for _ in range(self.options.rounds - 1):
@@ -173,7 +191,7 @@ class Comparison:
         for framework, variant in (("jax", "scan"), ("torch", "eager"), ("torch", "torchcfm"),
                                    ("torch", "flow_matching")):
             if framework in self.pythons:
-                name = variant if variant in ("torchcfm", "flow_matching") else f"{framework} {variant}"
+                name = peer_name(framework, variant)
                 commands.append((name, "", self.peer_command(framework, variant, "process", 1)))
         seen = {}
         for _ in range(self.options.rounds):
@@ -318,9 +336,9 @@ def machine(comparison, load):
              f"FMA peak in float32 by {limits[0]['instructions']}, threads 1 / 2: "
              f"{' / '.join(peaks)} GFLOP/s. Reading, GB/s: {' / '.join(reads)}."]
     pythons = comparison.pythons
-    found = [versions(pythons["jax"], ["jax", "jaxlib"])] if "jax" in pythons else []
+    found = [versions(pythons["jax"], ["jax", "jaxlib", "diffrax"])] if "jax" in pythons else []
     if "torch" in pythons:
-        found.append(versions(pythons["torch"], ["torch", "torchcfm", "flow-matching", "torchdyn"]))
+        found.append(versions(pythons["torch"], ["torch", "torchcfm", "flow-matching", "torchdyn", "POT", "scipy"]))
     if found:
         lines.append(f"Peers: {', '.join(found)}.")
     options = comparison.options
@@ -360,12 +378,14 @@ def main():
     if options.growth:
         comparison.growth()
     else:
+        os.environ["FLOWMATCH_BENCHMARK_NET"] = str(options.folder / "net.safetensors")
+        subprocess.run([comparison.builds[builds[0]], "net", options.folder / "net.safetensors"], check=True)
         default = ["A", "B"] if options.quick else [*TITLES, "process"]
         for workload in options.workloads or default:
             if workload == "process":
                 comparison.processes()
                 continue
-            alone = workload in RANDOM or workload == "E-one" or workload.endswith("-1")
+            alone = workload in [*RANDOM, "E-one", "F-256", "F-1024"] or workload.endswith("-1")
             for threads in (1, 2)[:1 if alone else len(cores())]:
                 comparison.steps(workload, threads)
         add_ratios(results)
@@ -379,6 +399,7 @@ def main():
                  f"The peers: time, and how many times flowmatch's (`{builds[0]}`, as many threads).\n",
                  peer_table(results, builds, TRAINING + RESIDUAL, "training step"),
                  peer_table(results, builds, SAMPLING, "sampling"),
+                 peer_table(results, builds, COUPLING, "coupling"),
                  peer_table(results, builds, RANDOM, "random numbers"), process_table(results)]
     text = "\n".join(filter(None, [machine(comparison, load), *parts]))
     print(text)

@@ -23,6 +23,8 @@ SAMPLING = {  # net, samples, steps of Euler's method (E-rk4: of Runge-Kutta's, 
     "H-euler8-1000": ("H", 1000, 8),
     "H-euler50-1000": ("H", 1000, 50),
 }
+ADAPTIVE = {"E-dopri5": 10_000, "G-likelihood": 1000}  # points; Dormand-Prince with tolerances of 1e-5, trained net A
+COUPLING = {"F-256": 256, "F-1024": 1024}  # points
 RANDOM_NUMBERS = 16_384
 
 
@@ -44,6 +46,19 @@ def residual_dataset():
     data = np.random.default_rng(1).standard_normal((20_000, H_DIM), dtype=np.float32)
     data[:, :H_CONDITIONS] += 2 * classes
     return data, classes
+
+
+def trained_net():
+    """(weight, bias) of each layer, as flowmatch saved them."""
+    data = open(os.environ["FLOWMATCH_BENCHMARK_NET"], "rb").read()
+    size = int.from_bytes(data[:8], "little")
+    header, values = json.loads(data[8:8 + size]), data[8 + size:]
+
+    def tensor(name):
+        begin, end = header[name]["data_offsets"]
+        return np.frombuffer(values[begin:end], np.float32).reshape(header[name]["shape"]).copy()
+    layers = [name.removesuffix(".weight") for name in header if name.endswith(".weight")]
+    return [(tensor(f"{name}.weight"), tensor(f"{name}.bias")) for name in sorted(layers)]
 
 
 def one_hot(n):

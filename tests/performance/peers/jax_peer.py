@@ -7,13 +7,14 @@ import functools
 import json
 import sys
 
-from common import (H_BATCH, H_BLOCKS, H_CONDITIONS, H_DIM, H_FREQUENCIES, H_TOGETHER, H_WIDTH, RANDOM_NUMBERS,
-                    SAMPLING, TRAINING, arguments, dataset, measure, one_hot,
-                    peak_memory_mb, residual_dataset)
+from common import (ADAPTIVE, H_BATCH, H_BLOCKS, H_CONDITIONS, H_DIM, H_FREQUENCIES, H_TOGETHER, H_WIDTH,
+                    RANDOM_NUMBERS, SAMPLING, TRAINING, arguments, dataset, measure, moons, one_hot, peak_memory_mb,
+                    residual_dataset, trained_net)
 
 variant, workload, threads, seconds = arguments()
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 if variant == "scan_rbg":
     jax.config.update("jax_default_prng_impl", "unsafe_rbg")
@@ -133,6 +134,32 @@ def runge_kutta(field, n):
     return jax.jit(lambda net, x: jax.lax.fori_loop(0, n, lambda i, x: step(i, x, net), x))
 
 
+def solve(field, t0, t1, y, net):
+    """By diffrax, with one step for the whole batch."""
+    import diffrax
+    control = diffrax.PIDController(rtol=1e-5, atol=1e-5)
+    return diffrax.diffeqsolve(diffrax.ODETerm(field), diffrax.Dopri5(), t0, t1, None, y, args=net,
+                               stepsize_controller=control, max_steps=4096).ys
+
+
+def at_time(net, x, t):
+    return plain(net, x, jnp.full((x.shape[0], 1), t))
+
+
+@jax.jit
+def dopri5(net, x):
+    return solve(lambda t, y, net: at_time(net, y, t), 0.0, 1.0, x, net)
+
+
+@jax.jit
+def log_likelihood(net, x):
+    def field(t, y, net):
+        jacobian = jax.vmap(jax.jacfwd(lambda z: at_time(net, z[None], t)[0]))(y[0])
+        return at_time(net, y[0], t), jnp.trace(jacobian, axis1=1, axis2=2)
+    x0, integral = solve(field, 1.0, 0.0, (x, jnp.zeros(x.shape[0])), net)
+    return -(x0[-1] ** 2).sum(1) / 2 - jnp.log(2 * jnp.pi) + integral[-1]
+
+
 # --- What was asked for -----------------------------------------------------------------------------------------------
 
 key = jax.random.key(0)
@@ -152,6 +179,13 @@ elif workload in SAMPLING:
         sampler = euler(residual, steps)
         inputs = residual_net(key), jax.random.normal(key, (n, H_DIM)), jnp.asarray(one_hot(n))
     run = functools.partial(sampler, *inputs)
+elif workload in ADAPTIVE:
+    net = [(jnp.asarray(weight.T), jnp.asarray(bias)) for weight, bias in trained_net()]
+    points = ADAPTIVE[workload]
+    if workload == "G-likelihood":
+        run = functools.partial(log_likelihood, net, jnp.asarray(moons(points, np.random.default_rng(5))))
+    else:
+        run = functools.partial(dopri5, net, jax.random.normal(key, (points, 2)))
 elif workload in ("normal", "uniform"):
     fill = getattr(jax.random, workload)
 

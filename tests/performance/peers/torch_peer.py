@@ -4,21 +4,25 @@
 VARIANT, training: eager (fused Adam); compile (gradient and Adam as one graph under torch.compile); torchcfm (its
 matcher, and its own net of the same shape, with SELU); flow_matching (its path).
 Sampling: eager (a loop); compile (the whole loop for E-one, else one step); torchcfm (torchdyn's NeuralODE, as its
-examples do); flow_matching (its ODESolver). Random numbers: eager."""
+examples do); flow_matching (its ODESolver). Couplings: pot (its exact solver), scipy (its assignment solver), both with
+costs by torch; torchcfm (its plan sampler, its matcher). Random numbers: eager."""
+import itertools
 import json
 import sys
 
-from common import (H_BATCH, H_BLOCKS, H_CONDITIONS, H_DIM, H_FREQUENCIES, H_TOGETHER, H_WIDTH, RANDOM_NUMBERS,
-                    SAMPLING, TRAINING, arguments, dataset, measure, one_hot,
-                    peak_memory_mb, residual_dataset)
+from common import (ADAPTIVE, COUPLING, H_BATCH, H_BLOCKS, H_CONDITIONS, H_DIM, H_FREQUENCIES, H_TOGETHER, H_WIDTH,
+                    RANDOM_NUMBERS, SAMPLING, TRAINING, arguments, dataset, measure, moons, one_hot, peak_memory_mb,
+                    residual_dataset, trained_net)
 
 variant, workload, threads, seconds = arguments()
+import numpy as np
 import torch
 from torch import nn
 
 torch.set_num_threads(threads)
 torch.manual_seed(0)
-system = variant if variant in ("torchcfm", "flow_matching") else f"torch {variant}"
+libraries = dict(torchcfm="torchcfm", flow_matching="flow_matching", pot="POT", scipy="SciPy")
+system = libraries.get(variant, f"torch {variant}")
 
 
 # --- Nets: net(x, t) or net(x, t, c), t of shape (n, 1) ---------------------------------------------------------------
@@ -132,6 +136,23 @@ def torchcfm_training(d, width, data, batch):
     return step
 
 
+def coupled_training():
+    from torchcfm.conditional_flow_matching import ExactOptimalTransportConditionalFlowMatcher
+    d, width, batch, _ = TRAINING["A"]
+    data, net = torch.from_numpy(dataset(d)), Plain(d, width)
+    matcher = ExactOptimalTransportConditionalFlowMatcher(sigma=0.0)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+
+    def step():
+        optimizer.zero_grad()
+        x1 = data[torch.randint(0, data.shape[0], (batch,))]
+        t, x_t, u_t = matcher.sample_location_and_conditional_flow(torch.randn_like(x1), x1)
+        loss = torch.mean((net(x_t, t[:, None]) - u_t) ** 2)
+        loss.backward()
+        optimizer.step()
+    return step
+
+
 def flow_matching_training(net, data, batch):
     from flow_matching.path import AffineProbPath
     from flow_matching.path.scheduler import CondOTScheduler
@@ -186,6 +207,33 @@ def runge_kutta(net, x, n):
     return x
 
 
+def flow_matching_solver(net):
+    from flow_matching.solver import ODESolver
+    from flow_matching.utils import ModelWrapper
+
+    class Velocity(ModelWrapper):
+        def forward(self, x, t):
+            return self.model(x, t.reshape(-1, 1).expand(x.shape[0], 1))
+    return ODESolver(Velocity(net))
+
+
+def adaptive(name):
+    net = Plain(2, 64)
+    with torch.no_grad():
+        for layer, (weight, bias) in zip(net.layers[::2], trained_net()):
+            layer.weight.copy_(torch.from_numpy(weight))
+            layer.bias.copy_(torch.from_numpy(bias))
+    net.requires_grad_(False)
+    solver, points = flow_matching_solver(net), ADAPTIVE[name]
+    options = dict(step_size=None, method="dopri5", rtol=1e-5, atol=1e-5)
+    if name == "E-dopri5":
+        x = torch.randn(points, 2)
+        return lambda: solver.sample(x_init=x, **options)
+    x = torch.from_numpy(moons(points, np.random.default_rng(5)))
+    return lambda: solver.compute_likelihood(x_1=x, exact_divergence=True, **options,
+                                             log_p0=lambda z: -(z ** 2).sum(1) / 2 - np.log(2 * np.pi))[1]
+
+
 def sampling(name):
     net_name, n, steps = SAMPLING[name]
     if net_name == "A":
@@ -194,13 +242,7 @@ def sampling(name):
         net, x, c = Residual(), torch.randn(n, H_DIM), (torch.from_numpy(one_hot(n)),)
     net.requires_grad_(False)
     if variant == "flow_matching":
-        from flow_matching.solver import ODESolver
-        from flow_matching.utils import ModelWrapper
-
-        class Velocity(ModelWrapper):
-            def forward(self, x, t):
-                return self.model(x, t.reshape(-1, 1).expand(x.shape[0], 1))
-        solver = ODESolver(Velocity(net))
+        solver = flow_matching_solver(net)
         return lambda: solver.sample(x_init=x, step_size=1 / steps, method="rk4" if name == "E-rk4" else "euler")
     if variant == "torchcfm":
         from torchcfm.utils import torch_wrapper
@@ -226,6 +268,28 @@ def sampling(name):
     return loop
 
 
+# --- Couplings --------------------------------------------------------------------------------------------------------
+
+def coupling(n):
+    """A function that pairs the next of 16 batches."""
+    data = torch.from_numpy(dataset(2))
+    batches = itertools.cycle([(torch.randn(n, 2), data[torch.randint(0, len(data), (n,))]) for _ in range(16)])
+    if variant == "torchcfm":
+        from torchcfm.optimal_transport import OTPlanSampler
+        sampler = OTPlanSampler("exact")
+        return lambda: sampler.sample_plan(*next(batches))
+
+    def costs():
+        x0, x1 = next(batches)
+        return (torch.cdist(x0, x1) ** 2).numpy()
+    if variant == "pot":
+        import ot
+        weights = ot.unif(n)
+        return lambda: ot.emd(weights, weights, costs())
+    from scipy.optimize import linear_sum_assignment
+    return lambda: linear_sum_assignment(costs())
+
+
 # --- What was asked for -----------------------------------------------------------------------------------------------
 
 if workload == "process":
@@ -244,6 +308,13 @@ elif workload in SAMPLING:
     run = sampling(workload)
     with torch.no_grad() if variant == "torchcfm" else torch.inference_mode():
         measure(system, workload, threads, seconds, run)
+elif workload in ADAPTIVE:
+    run = adaptive(workload)
+    measure(system, workload, threads, seconds, run)
+elif workload in COUPLING:
+    measure(system, workload, threads, seconds, coupling(COUPLING[workload]))
+elif workload == "F-step":
+    measure(system, workload, threads, seconds, coupled_training())
 elif workload in ("normal", "uniform"):
     fill = torch.randn if workload == "normal" else torch.rand
     measure(system, workload, threads, seconds, lambda: fill(RANDOM_NUMBERS))
