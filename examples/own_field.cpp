@@ -18,7 +18,7 @@ struct FourierField {
   FourierField(fm::Index features, fm::Rng& rng) : A(features, 3), b(features), W(Eigen::MatrixXf::Zero(2, features)) {
     fm::fill_normal(rng, A);
     fm::fill_uniform(rng, b);
-    A *= 2;
+    A *= 1.5f;
     b *= 6.2832f;
   }
   fm::Index dim() const { return 2; }
@@ -42,21 +42,10 @@ int main() {
   const Eigen::MatrixXf data = fm::toy::two_moons(rng, 10000);
 
   FourierField field(512, rng);
-  fm::LinearPath path;
-  fm::FlowMatchingLoss loss(field);
-  fm::Adam adam(field.parameters(), {.learning_rate = 5e-3});
-  Eigen::MatrixXf x0(2, 256), x1(2, 256), x_t, u_t;
-  Eigen::RowVectorXf t(256);
-  Eigen::VectorXf gradient;
-  for (int step = 0; step < 2000; ++step) {
-    fm::draw_columns(rng, data, x1);
-    fm::fill_normal(rng, x0);
-    fm::fill_uniform(rng, t);
-    path.sample(x0, x1, t, x_t, u_t);
-    const float value = loss(field, x_t, t, u_t, gradient);
-    adam.step(field.parameters(), gradient);
-    if (step % 400 == 0) std::printf("step %4d  loss %.3f\n", step, double(value));
-  }
+  fm::Trainer trainer(field, {.steps = 2000, .learning_rate = 5e-3, .cosine = true});
+  trainer.run(data, rng, [](const fm::TrainingStep& now) {
+    if (now.step % 400 == 0) std::printf("step %4d  loss %.3f\n", int(now.step), now.loss);
+  });
 
   const Eigen::MatrixXf x = fm::sample(field, 1000, rng, fm::Rk4{}, {.steps = 50});
   const Eigen::MatrixXf fresh = fm::toy::two_moons(rng, 1000), more = fm::toy::two_moons(rng, 1000);

@@ -19,6 +19,7 @@ struct Options {
   std::uint64_t seed = 42;
   int threads = 1;
   std::filesystem::path out = "out";
+  std::filesystem::path file = {};  ///< set to a name by an example that writes one table: --out may then name it
 };
 
 /// A whole number from low to high, for CLI::Option::check.
@@ -54,7 +55,12 @@ inline Options parse(int argc, const char* const* argv, const std::string& descr
       ->check(whole(1, 1024))
       ->capture_default_str();
   std::string out = options.out.string();
-  app.add_option("--out", out, "folder for pictures and models, made if missing")->capture_default_str();
+  app.add_option("--out", out,
+                 options.file.empty()
+                     ? "folder for pictures and models, made if missing"
+                     : "folder for all files, made if missing, or the file of the samples (" +
+                           options.file.extension().string() + "), whose folder is taken for the others")
+      ->capture_default_str();
   if (own) own(app);
   try {
     app.parse(argc, argv);
@@ -62,6 +68,12 @@ inline Options parse(int argc, const char* const* argv, const std::string& descr
     std::exit(app.exit(error));
   }
   options.out = out;
+  if (!options.file.empty() && options.out.extension() == options.file.extension()) {
+    options.file = options.out;
+    options.out = options.out.has_parent_path() ? options.out.parent_path() : ".";
+  } else if (!options.file.empty()) {
+    options.file = options.out / options.file;
+  }
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error || !std::filesystem::is_directory(options.out)) {

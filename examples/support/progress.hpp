@@ -27,7 +27,9 @@ namespace support {
 
 class Progress {
  public:
-  Progress(int total_steps, std::string label) : total_(std::max(total_steps, 1)), label_(std::move(label)) {
+  /// first: steps done before, by a run that this one goes on with.
+  Progress(int total_steps, std::string label, int first = 0)
+      : total_(std::max(total_steps, 1)), first_(first), done_(first), label_(std::move(label)) {
     bucket_ = (total_ + 499) / 500;
   }
   Progress(const Progress&) = delete;
@@ -105,7 +107,7 @@ class Progress {
     return std::to_string(minutes / 60) + " h " + std::to_string(minutes % 60) + " min";
   }
   std::string speed(double time) const {
-    const double rate = time > 0 ? done_ / time : 0;
+    const double rate = time > 0 ? (done_ - first_) / time : 0;
     return number(rate < 100 ? "%.3g steps/s" : "%.0f steps/s", rate);
   }
 
@@ -113,7 +115,7 @@ class Progress {
     const double part = std::min(1.0, double(done_) / total_);
     std::string tail = number(" %3.0f %%", std::floor(100 * part));
     if (weight_ > 0) tail += "  loss " + number("%-7.4g", smoothed_loss());
-    tail += "  " + speed(time) + "  " + clock(time * (1 - part) / part) + " left";
+    tail += "  " + speed(time) + "  " + clock(time * (total_ - done_) / (done_ - first_)) + " left";
     if (terminal_) {
       const int cells = std::clamp(terminal_width() - int(label_.size() + tail.size()) - 4, 0, 28);
       std::cerr << '\r' << label_ << "  " << bar(cells, part) << tail << "\x1b[K" << std::flush;
@@ -150,7 +152,7 @@ class Progress {
     return 80;
   }
 
-  int total_, bucket_ = 1, done_ = 0, tenths_ = 0, summed_ = 0;
+  int total_, first_, done_, bucket_ = 1, tenths_ = 0, summed_ = 0;
   std::string label_;
   bool terminal_ = is_terminal(), finished_ = false;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

@@ -48,13 +48,17 @@ inline std::string stroke(const Ink& ink, double width) {
   return " fill=\"none\" stroke=\"" + ink.colour + "\"" + attribute("stroke-width", width) +
          (ink.opacity < 1 ? attribute("stroke-opacity", ink.opacity) : "");
 }
+/// Words as XML and HTML have them.
+inline std::string escape(const std::string& words) {
+  std::string safe;
+  for (const char c : words) safe += c == '&' ? "&amp;" : c == '<' ? "&lt;" : std::string(1, c);
+  return safe;
+}
 /// anchor: start, middle or end.
 inline std::string text(double x, double y, const std::string& words, const char* anchor, double size,
                         const char* more = "") {
-  std::string safe;
-  for (const char c : words) safe += c == '&' ? "&amp;" : c == '<' ? "&lt;" : std::string(1, c);
   return "<text" + attribute("x", x) + attribute("y", y) + attribute("font-size", size) + " text-anchor=\"" + anchor +
-         "\"" + more + ">" + safe + "</text>\n";
+         "\"" + more + ">" + escape(words) + "</text>\n";
 }
 /// A tick's value, short.
 inline std::string label(double value) {
