@@ -35,7 +35,8 @@ class Threads {
   /// Calls f(0), ..., f(size() - 1), each on its own thread, f(0) on this one, and returns when all have ended. They
   /// see the caller's floating-point mode. If some throw, the exception of the lowest number goes on. Allocates
   /// nothing.
-  /// Throws std::logic_error if the team is at work already, in another thread or around this call.
+  /// Throws std::logic_error if the team is at work already, in another thread or around this call (a team of one
+  /// just calls f).
   template <class F> void run(const F& f) {
     if (size_ == 1) return f(0);
     if (busy_.exchange(true, std::memory_order_acquire))
@@ -50,13 +51,13 @@ class Threads {
     for (int n = running_.load(std::memory_order_acquire), spins = 0; n > 0;
          n = running_.load(std::memory_order_acquire))
       if (pause(); ++spins > patience) running_.wait(n, std::memory_order_acquire);
-    busy_.store(false, std::memory_order_release);
-    for (std::exception_ptr& error : errors_)
-      if (error) {
-        const std::exception_ptr first = error;
-        errors_.assign(errors_.size(), nullptr);
-        std::rethrow_exception(first);
-      }
+    std::exception_ptr first;
+    for (std::exception_ptr& error : errors_) {
+      if (!first) first = error;
+      error = nullptr;
+    }
+    busy_.store(false, std::memory_order_release);  // the next call may begin
+    if (first) std::rethrow_exception(first);
   }
 
  private:

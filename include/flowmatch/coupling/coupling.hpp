@@ -11,7 +11,8 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
-/// coupling(x0, x1, c, rng) gives the column of x1 for each column of x0. x0, x1: dim x n; c: condition_dim x n, where
+/// coupling(x0, x1, c, rng) gives the column of x1 for each column of x0, in memory of the coupling's own that holds
+/// until its next call: not for a temporary, whose memory is gone with it. x0, x1: dim x n; c: condition_dim x n, where
 /// column j belongs to x1's column j and, since x0 is drawn without regard to it, may be taken for x0's as well.
 template <class C, class Scalar>
 concept Coupling = requires(C& coupling, const Matrix<Scalar>& x, Rng& rng) {

@@ -15,11 +15,14 @@ namespace flowmatch::inline FLOWMATCH_ABI {
 /// With conditions: a field that is trained on such pairs and conditions c does not generate the conditional
 /// distributions. The pairs make x0 depend on x1 and so on c, and the field only learns to go to p(x1 | c) from this
 /// p(x0 | c); but samples start from all of p(x0), whatever c. Use ConditionalTransport or ClassTransport there.
+///
+/// A net that is trained on any transport's pairs has no score (eq. 32 needs independent noise): not for
+/// sample_stochastic, Prediction::score and the posterior of GradientGuidance.
 template <std::floating_point Scalar = float> class OptimalTransport {
  public:
-  /// The column of x1 for each column of x0, valid until the next call. x0, x1: dim x n, n >= 1, finite, of any scale.
-  /// Throws std::invalid_argument otherwise. O(n^3) at worst, in practice nearer to n^2 dim + 40 n^2. Allocates only
-  /// for a larger problem than before.
+  /// The column of x1 for each column of x0, valid until the next call or the end of this object. x0, x1: dim x n, n >=
+  /// 1, finite, of any scale. Throws std::invalid_argument otherwise. O(n^3) at worst, in practice nearer to n^2 dim +
+  /// 40 n^2. Allocates only for a larger problem than before.
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
     detail::check_coupled<Scalar>("OptimalTransport", x0, x1);
     distances_.set(x0, x1, true);
@@ -32,8 +35,9 @@ template <std::floating_point Scalar = float> class OptimalTransport {
     return (*this)(x0, x1);
   }
 
-  /// n independent draws from the plan of the last call, with replacement: some columns appear twice, others not. Valid
-  /// until the next draw. Throws std::invalid_argument if n < 1 or nothing was paired yet.
+  /// n independent draws from the plan of the last call, with replacement: some columns appear twice, others not. For
+  /// loops by hand, since it picks columns of x0 too. Valid until the next draw. Throws std::invalid_argument if n < 1
+  /// or nothing was paired yet.
   Pairs draw(Rng& rng, Index n) {
     detail::check_at_least("OptimalTransport::draw", "n", double(n), 1);
     const std::span<const Index> pairs = problem_.solution();

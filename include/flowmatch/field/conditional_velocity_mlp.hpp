@@ -59,7 +59,8 @@ inline std::vector<ParameterBlock> embedding_blocks(const ConditionalVelocityMlp
 }
 
 /// A condition is a column c = [label; vector] of 1 + vector_dim rows. The label is a whole number from 0 to
-/// classes - 1; or `classes`, which says that there is no condition: the vector's rows are then not looked at. (For a
+/// classes - 1; or `classes`, which says that there is no condition: the vector's rows then do not count, but must
+/// be finite. (For a
 /// vector alone, classes = 1: label 0 says that it is there, 1 that it is not.) What stands for no condition is
 /// learned, from the columns without one.
 ///
@@ -162,7 +163,9 @@ template <std::floating_point ScalarType> class ConditionalVelocityMlp<ScalarTyp
   }
 
   void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v) {
-    const Index label = detail::label_of("ConditionalVelocityMlp::OneSample", c(0, 0), shape_.classes, 0);
+    constexpr auto where = "ConditionalVelocityMlp::OneSample";
+    detail::check_shape(where, "c", c, 1 + shape_.vector_dim, 1);
+    const Index label = detail::label_of(where, c(0, 0), shape_.classes, 0);
     detail::embed(shape_, embedding_.data(), label, c.data(), e_.data());
     net_(x, t, e_, v);
   }

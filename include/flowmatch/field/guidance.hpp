@@ -113,8 +113,9 @@ template <ParametricField Field> class ClassifierFreeGuidance {
 };
 
 /// scale (1 - t) / t, the strength at which eq. 63 with scale 1 samples the posterior, where the gradient is exact and
-/// the source is standard normal. It is infinite at t = 0, where the gradient of an exact field is zero and that of a
-/// learned one is not quite: t is taken as at least `start`.
+/// the source is standard normal noise, independent of the data in training (no optimal transport). It is infinite at t
+/// = 0, where the gradient of an exact field is zero and that of a learned one is not quite: t is taken as at least
+/// `start`.
 struct PosteriorStrength {
   double scale = 1, start = 0.05;
 

@@ -49,6 +49,7 @@ inline void append_block(std::vector<ParameterBlock>& blocks, std::string name, 
 
 /// The blocks of a net in their order. Throws std::invalid_argument for options out of range.
 inline std::vector<ParameterBlock> mlp_layout(const MlpOptions& o) {
+  name(o.activation);  // throws if it is none
   check_at_least("Mlp", "options.in", double(o.in), 1);
   check_at_least("Mlp", "options.out", double(o.out), 1);
   for (Index h : o.hidden) {

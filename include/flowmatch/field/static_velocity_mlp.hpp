@@ -165,7 +165,7 @@ template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> 
   static constexpr simd::TurnedLayout<Scalar> layout = {architecture};
 
   template <class L> FLOWMATCH_INLINE void evaluate(const Sample& x, Scalar t, const Condition& c, Sample& v) const {
-    alignas(simd::widest_bytes) Scalar a[layout.widest()], z[layout.widest()];
+    alignas(Scalar) alignas(simd::widest_bytes) Scalar a[layout.widest()], z[layout.widest()];
     Scalar* input = a;
     for (Scalar value : x) *input++ = value;
     *input++ = t;
@@ -210,7 +210,7 @@ template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> 
     }
   }
 
-  alignas(simd::widest_bytes) std::array<Scalar, std::size_t(layout.size())> numbers_ = {};
+  alignas(Scalar) alignas(simd::widest_bytes) std::array<Scalar, std::size_t(layout.size())> numbers_ = {};
 };
 
 }

@@ -38,9 +38,8 @@ concept TrainableField = ParametricField<F> &&
 };
 
 /// A field that also knows its derivative in a direction, which the log-density needs (sample/likelihood.hpp):
-///   jvp(dx, dv, w)   dv = (dv/dx) dx for the n samples of the call of forward before; dx, dv: dim x m n, where column
-///   j
-///                    belongs to sample j modulo n, so that one call serves several directions
+///   jvp(dx, dv, w)   dv = (dv/dx) dx for the n samples of the call of forward before; dx, dv: dim x m n.
+///                    Column j belongs to sample j modulo n, so that one call serves several directions
 template <class F>
 concept DifferentiableField = TrainableField<F> &&
     requires(const F& field, const Matrix<typename F::Scalar>& dx, MatrixRef<typename F::Scalar> dv,

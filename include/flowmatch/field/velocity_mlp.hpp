@@ -187,12 +187,23 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
 template <std::floating_point ScalarType> class VelocityMlp<ScalarType>::OneSample {
  public:
   explicit OneSample(const VelocityMlp& field)
-      : options_(field.options_), mlp_(field.mlp_), time_(1, 1 + 2 * options_.time_frequencies) {}
+      : options_(field.options_),
+        mlp_(field.mlp_),
+        time_(1, 1 + 2 * options_.time_frequencies),
+        size_(field.parameters().size()) {}
 
   /// Takes over the parameters of a field of the same options. Allocates nothing.
-  void update(const VelocityMlp& field) { mlp_.update(field.mlp_); }
+  void update(const VelocityMlp& field) {
+    detail::check_size("OneSample::update", "field.parameters()", field.parameters().size(), size_);
+    mlp_.update(field.mlp_);
+  }
 
   void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v) {
+    constexpr auto where = "VelocityMlp::OneSample";
+    detail::check_shape(where, "x", x, options_.dim, 1);
+    detail::check_columns(where, "t", t.cols(), 1);
+    detail::check_shape(where, "c", c, options_.condition_dim, 1);
+    detail::check_shape(where, "v", v, options_.dim, 1);
     const Index frequencies = options_.time_frequencies;
     Scalar* input = std::copy_n(x.data(), options_.dim, mlp_.input());
     *input++ = t(0);
@@ -212,6 +223,7 @@ template <std::floating_point ScalarType> class VelocityMlp<ScalarType>::OneSamp
   VelocityMlpOptions options_;
   detail::MlpOfOne<Scalar> mlp_;
   detail::TileMemory<Scalar> time_;
+  Index size_;
 };
 
 }

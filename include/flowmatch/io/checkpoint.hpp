@@ -89,10 +89,22 @@ template <class Read> auto reading(const std::string& path, const Read& read) {
                                           [&](const char* what) { return concat("flowmatch: ", path, ": ", what); });
 }
 
+/// Says in a file's metadata which net it holds. Throws std::runtime_error if Metadata could not read that again.
+template <class Options>
+void add_architecture(Safetensors& file, const std::string& path, const std::string& kind, const Options& options) {
+  file.path = path;
+  file.metadata.emplace_back("kind", kind);
+  describe(options, file.metadata);
+  Metadata again(file);
+  Options read;
+  again.expect("kind", kind);
+  take(again, read);
+}
+
 template <StoredNet Net> void save_net(const std::string& path, const Net& net) {
+  check_finite("save", "net.parameters()", net.parameters());
   Safetensors file = file_of<typename Net::Scalar>(net.parameter_blocks(), net.parameters());
-  file.metadata.emplace_back("kind", kind_of(net.options()));
-  describe(net.options(), file.metadata);
+  add_architecture(file, path, kind_of(net.options()), net.options());
   write_safetensors(path, file);
 }
 
@@ -115,8 +127,9 @@ template <StoredNet Net> Net load_net(const std::string& path) {
 
 }
 
-/// Writes architecture and weights; the file appears whole or not at all. Throws std::runtime_error with path and
-/// reason.
+/// Writes architecture and weights; the file appears whole or not at all. Throws std::invalid_argument if a weight is
+/// not finite, std::runtime_error with path and reason if the file cannot be written or the net is too large to be read
+/// again (10,000 layers, 10^7 wide).
 template <std::floating_point Scalar> void save(const std::string& path, const VelocityMlp<Scalar>& net) {
   detail::save_net(path, net);
 }
@@ -129,7 +142,7 @@ template <std::floating_point Scalar = float> VelocityMlp<Scalar> load_velocity_
 }
 
 /// Writes a conditional net: the tensors of its layers, condition_embedding.weight [classes + 1, embedding_dim] and, if
-/// it has a vector, condition_null [vector_dim].
+/// it has a vector, condition_null [vector_dim]. Throws as above.
 template <std::floating_point Scalar> void save(const std::string& path, const ConditionalVelocityMlp<Scalar>& net) {
   detail::save_net(path, net);
 }

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <iterator>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -57,6 +60,17 @@ template <std::floating_point Scalar> std::errc parse_number(std::string_view ce
 inline bool is_number(std::string_view cell) {
   double unused;
   return parse_number(cell, unused) != std::errc::invalid_argument;
+}
+
+/// Whether a cell that is a whole number in digits is exactly the value that was read from it.
+template <std::floating_point Scalar> bool is_exact(std::string_view cell, Scalar value) {
+  cell.remove_prefix(std::min(cell.find_first_not_of("+-0"), cell.size()));
+  if (cell.size() <= std::numeric_limits<Scalar>::digits10 || cell.find_first_not_of("0123456789") != cell.npos)
+    return true;
+  char text[std::numeric_limits<Scalar>::max_exponent10 + 2];
+  return cell ==
+         std::string_view(text,
+                          std::to_chars(text, std::end(text), std::abs(value), std::chars_format::fixed, 0).ptr - text);
 }
 
 /// A piece of a file for a message: not long, and without control characters.
@@ -153,8 +167,11 @@ class CsvReader {
       for (std::size_t column = 0; column < columns_; ++column, ++value) {
         const std::string_view cell = next_cell(line, separator_);
         const std::errc error = parse_number(cell, *value);
-        if (error == std::errc() && is_finite(*value)) continue;
+        if (error == std::errc() && is_finite(*value) && is_exact(cell, *value)) continue;
         if (cell.empty()) fail(column, "expected a number, got an empty cell");
+        if (error == std::errc() && is_finite(*value))
+          fail(column, "expected whole numbers that ", sizeof(Scalar) == 4 ? "float" : "double",
+               " holds exactly (to 2^", std::numeric_limits<Scalar>::digits, "), got ", excerpt(cell));
         fail(column, "expected a ", error == std::errc() ? "finite " : "", "number",
              error != std::errc::result_out_of_range ? ""
              : sizeof(Scalar) == 4                   ? " in the range of float"
@@ -233,6 +250,8 @@ inline std::string csv_name(const std::string& name) {
 ///   Names: all different, none empty; in quotes ("" for a quote) they may hold separators.
 ///   Numbers: 1, -0.5, +1e-3; a decimal point in every locale; without quotes. Blanks around them do not count.
 ///   Lines: end with LF or CRLF. A byte order mark at the start and blank lines at the end are passed over.
+/// A whole number that Scalar does not hold exactly, such as an identifier above 2^24 in float, is an error too, since
+/// it would change silently.
 /// A file without names is read with {.header = false}, and never guessed: a first line of numbers only (not in quotes)
 /// is an error otherwise. Throws std::runtime_error that names file, line, column, expected and found, for anything
 /// else: a line of another length, a cell that is empty, text, NaN, infinite or beyond the range of Scalar (too large,

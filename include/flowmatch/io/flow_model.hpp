@@ -52,6 +52,7 @@ inline std::string model_kind(const ConditionalVelocityMlpOptions&) { return "co
 
 template <class Net> void check_flow_model(const char* where, const FlowModel<Net>& model) {
   model.check(where);
+  check_finite(where, "net.parameters()", model.net.parameters());
   check_normalizer(where, "normalizer", model.normalizer);
   check_normalizer(where, "condition_normalizer", model.condition_normalizer);
 }
@@ -59,7 +60,8 @@ template <class Net> void check_flow_model(const char* where, const FlowModel<Ne
 }
 
 /// Writes net and normalizers; the file appears whole or not at all. Throws std::invalid_argument if the normalizers do
-/// not fit the net or are none (see Normalizer), std::runtime_error with path and reason if the file cannot be written.
+/// not fit the net or are none (see Normalizer) or a number is not finite, std::runtime_error with path and reason if
+/// the file cannot be written or the net is too large to be read again.
 template <detail::StoredNet Net> void save(const std::string& path, const FlowModel<Net>& model) {
   detail::check_flow_model("save", model);
   const auto& options = model.net.options();
@@ -73,9 +75,8 @@ template <detail::StoredNet Net> void save(const std::string& path, const FlowMo
     at += values.size();
   });
   Safetensors file = detail::file_of<typename Net::Scalar>(blocks, all);
+  detail::add_architecture(file, path, detail::model_kind(options), options);
   const auto add = [&](const char* key, std::string value) { file.metadata.emplace_back(key, std::move(value)); };
-  add("kind", detail::model_kind(options));
-  detail::describe(options, file.metadata);
   add("data_dim", std::to_string(normalizer.dim()));
   add("components", std::to_string(normalizer.components.rows()));
   add("data_condition_dim", std::to_string(of_conditions.dim()));
@@ -116,7 +117,6 @@ template <detail::StoredNet Net = VelocityMlp<float>> FlowModel<Net> load_flow_m
       values = all.segment(at, values.size());
       at += values.size();
     });
-    detail::check_finite("load_flow_model", "net", model.net.parameters());
     detail::check_flow_model("load_flow_model", model);
     return model;
   });

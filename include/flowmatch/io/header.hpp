@@ -2,6 +2,8 @@
 // A net as a C++ header: its weights become a part of the program (field/static_velocity_mlp.hpp).
 #pragma once
 
+#include <charconv>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -53,11 +55,12 @@ inline VelocityMlpArchitecture architecture_of(const char* where, const Velocity
   return architecture;
 }
 
-/// x as a literal of C++, to the bit.
+/// x as a literal of C++, to the bit and in every locale.
 template <std::floating_point Scalar> std::string literal(Scalar x) {
   char text[64];
-  std::snprintf(text, sizeof text, "%a", double(x));
-  return text + std::string(sizeof(Scalar) == 4 ? "f" : "");
+  const char* end = std::to_chars(text, text + sizeof text, std::abs(double(x)), std::chars_format::hex).ptr;
+  return (std::signbit(x) ? "-0x" : "0x") + std::string(static_cast<const char*>(text), end) +
+         (sizeof(Scalar) == 4 ? "f" : "");
 }
 
 }

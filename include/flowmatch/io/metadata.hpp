@@ -68,10 +68,11 @@ class Metadata {
     if (!fits) fail_file(path_, "expected a number in metadata \"", key, "\", got \"", text, "\"");
     return value;
   }
+  bool has(const std::string& key) const {
+    return std::any_of(entries_.begin(), entries_.end(), [&](const auto& entry) { return entry.first == key; });
+  }
   std::optional<double> find_real(const std::string& key) {
-    const bool there =
-        std::any_of(entries_.begin(), entries_.end(), [&](const auto& entry) { return entry.first == key; });
-    return there ? std::optional(take_exactly<double>(key)) : std::nullopt;
+    return has(key) ? std::optional(take_exactly<double>(key)) : std::nullopt;
   }
   void expect(const std::string& key, const std::string& value) {
     const std::string found = take(key);

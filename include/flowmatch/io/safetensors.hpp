@@ -9,7 +9,7 @@
 #include <concepts>
 #include <span>
 
-#include "flowmatch/io/checksum.hpp"
+#include "flowmatch/core/checksum.hpp"
 #include "flowmatch/io/safetensors_header.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {

@@ -50,6 +50,7 @@ template <class Scalar> void describe(const TrainingState<Scalar>& state, String
   add("stream", std::to_string(state.rng.stream));
   add("position", std::to_string(state.rng.position));
   add("samples", std::to_string(state.samples));
+  if (state.checksum != 0) add("data_checksum", std::to_string(state.checksum));
   add("pass_position", std::to_string(state.order.pass.position));
   add("pass_drawn", std::to_string(state.order.drawn));
 }
@@ -63,6 +64,7 @@ template <class Scalar> void take(Metadata& metadata, TrainingState<Scalar>& sta
   state.rng.stream = metadata.take_exactly<std::uint64_t>("stream");
   state.rng.position = metadata.take_exactly<std::uint64_t>("position");
   state.samples = metadata.take_exactly<Index>("samples");
+  state.checksum = metadata.has("data_checksum") ? metadata.take_exactly<std::uint32_t>("data_checksum") : 0;
   state.order.pass = state.rng;  // of the same stream
   state.order.pass.position = metadata.take_exactly<std::uint64_t>("pass_position");
   state.order.drawn = metadata.take_exactly<Index>("pass_drawn");
@@ -92,7 +94,7 @@ template <class Net> std::vector<ParameterBlock> blocks_of(const Net& net) {
 /// Writes all that a training needs to go on: trainer.state(), and its options, path and architecture, to be compared.
 /// Call it in an observer, or after one has ended the run. The weights of the last step have the names of the net's
 /// tensors; opt.m.*, opt.v.*, ema.* and best.* the same behind these words. The file appears whole or not at all.
-/// Throws std::invalid_argument if a number of the state is not finite, std::runtime_error with path and reason if the
+/// Throws std::invalid_argument if the training diverged, std::runtime_error with path and reason if the
 /// file cannot be written.
 template <class Net, class P, class T> void save(const std::string& path, const Trainer<Net, P, T>& trainer) {
   using Scalar = typename Net::Scalar;

@@ -14,7 +14,7 @@ enum class Prediction {
   velocity,  ///< u_t = alpha' x1 + sigma' x0
   data,      ///< x1
   noise,     ///< x0
-  score,     ///< of p_t, -x0 / sigma; for paths from standard normal noise
+  score,     ///< of p_t, -x0 / sigma; where x0 is standard normal and independent of x1: no optimal transport
 };
 
 namespace detail {
@@ -96,7 +96,8 @@ void convert(const S& schedule, Prediction from, Prediction to, MatrixIn<Scalar>
 }
 
 /// sigma_t times the score of p_t, given v = v(x, t): (alpha v - alpha' x) / (alpha' sigma - alpha sigma'), that is
-/// -x0. For paths from standard normal noise; finite at both ends.
+/// -x0. For affine paths from standard normal noise that is independent of the data (no optimal transport, no noise of
+/// the path's own); finite at both ends.
 template <std::floating_point Scalar> Scalar scaled_score(const ScheduleValue<double>& s, Scalar v, Scalar x) {
   const double d = detail::determinant(s);
   return Scalar(s.alpha / d) * v - Scalar(s.alpha_dot / d) * x;

@@ -79,7 +79,7 @@ struct LipmanPath {
   /// As AffinePath::sample with x0 = e. Takes one fill_normal of dim x n numbers of rng.
   template <std::floating_point Scalar>
   void sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) const {
-    detail::prepare_path<Scalar>("LipmanPath::sample", x1, x1, t, x_t, u_t);
+    detail::prepare_path<Scalar>("LipmanPath::sample", x1, x1, t, x_t, u_t, "x1");
     fill_normal(rng, x_t);
     for (Index j = 0; j < x1.cols(); ++j) {
       const ScheduleValue<Scalar> s = schedule(t(j));

@@ -27,19 +27,20 @@ concept PathFromNoise = requires(const P& path, Rng& rng, const Matrix<float>& x
 
 namespace detail {
 
-/// What every path checks, and its outputs in their size.
+/// What every path checks, and its outputs in their size. A path that draws its start passes x1 for x0, and what
+/// it takes in words.
 template <std::floating_point Scalar>
 void prepare_path(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
-                  Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) {
+                  Matrix<Scalar>& x_t, Matrix<Scalar>& u_t, const char* inputs = "x0, x1") {
   check_shape(where, "x1", x1, x0.rows(), x0.cols());
   check_columns(where, "t", t.cols(), x0.cols());
-  check_finite(where, "x0", x0);
   check_finite(where, "x1", x1);
+  check_finite(where, "x0", x0);
   check_times(where, t);
   if (overlap(x_t, x0) || overlap(x_t, x1) || overlap(x_t, u_t) || overlap(x_t, t))
-    fail(where, "x_t must not share memory with x0, x1, t or u_t");
+    fail(where, "x_t must not share memory with ", inputs, ", t or u_t");
   if (overlap(u_t, x0) || overlap(u_t, x1) || overlap(u_t, t))
-    fail(where, "u_t must not share memory with x0, x1 or t");
+    fail(where, "u_t must not share memory with ", inputs, " or t");
   x_t.resize(x0.rows(), x0.cols());
   u_t.resize(x0.rows(), x0.cols());
 }

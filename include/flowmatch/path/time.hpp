@@ -149,8 +149,11 @@ struct BetaTime {
 
 /// Weight 1 / sigma^2 of the linear path, sigma = 1 - t, but at most `largest`.
 struct InverseVarianceWeight {
-  double largest = 100;
-  double operator()(double t) const { return 1 / std::max((1 - t) * (1 - t), 1 / largest); }
+  double largest = 100;  ///< > 0
+  double operator()(double t) const {
+    detail::check_positive("InverseVarianceWeight", "largest", largest);
+    return 1 / std::max((1 - t) * (1 - t), 1 / largest);
+  }
 };
 /// Weight 2 / (pi (1 - 2 t + 2 t^2)), which on the linear path with uniform times is as if the times were those of a
 /// cosine path (Esser et al. 2024): the density of t = sin / (sin + cos) of a uniform angle.

@@ -39,20 +39,20 @@ template <ParametricField Net = VelocityMlp<float>> struct FlowModel {
 
 /// n samples in the units of the data, model.normalizer.dim() x n: normalizer.inverse(sample(net, ...)), to the bit.
 /// Throws as sample of a field does, and std::invalid_argument if a normalizer does not fit the net.
-template <class Net, Stepper S>
-Matrix<typename Net::Scalar> sample(const FlowModel<Net>& model, Index n, Rng& rng, const S& stepper,
+template <class Net, Solver S>
+Matrix<typename Net::Scalar> sample(const FlowModel<Net>& model, Index n, Rng& rng, const S& solver,
                                     const OdeOptions& options = {}) {
   detail::check_at_least("sample", "n", double(n), 0);
-  return sample(model, Matrix<typename Net::Scalar>(0, n), rng, stepper, options);
+  return sample(model, Matrix<typename Net::Scalar>(0, n), rng, solver, options);
 }
 
 /// One sample for each condition, a column of c in its own units.
-template <class Net, Stepper S>
+template <class Net, Solver S>
 Matrix<typename Net::Scalar> sample(const FlowModel<Net>& model, MatrixIn<typename Net::Scalar> c, Rng& rng,
-                                    const S& stepper, const OdeOptions& options = {}) {
+                                    const S& solver, const OdeOptions& options = {}) {
   model.check("sample");
   detail::check_rows("sample", "c", c.rows(), model.condition_normalizer.dim());
-  return model.normalizer.inverse(sample(model.net, model.condition_normalizer(c), rng, stepper, options));
+  return model.normalizer.inverse(sample(model.net, model.condition_normalizer(c), rng, solver, options));
 }
 
 }

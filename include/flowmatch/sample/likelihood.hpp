@@ -122,8 +122,7 @@ void carry_density(const char* where, const Field& field, const Matrix<Scalar>& 
   const auto work = [&](int thread, int threads) {
     DensityField<Field> density{field, options.probes};
     std::conditional_t<Stepper<S>, StepperMemory<Scalar>, AdaptiveMemory<Scalar>> memory;
-    const Share mine = share(tiles, thread, threads);
-    for (Index tile = mine.begin; tile < mine.end; ++tile) {
+    for (Index tile = thread; tile < tiles; tile += threads) {
       const Index first = tile * tile_columns, n = std::min(tile_columns, y.cols() - first);
       if constexpr (Stepper<S>)
         integrate_tile<Scalar>(density, y.middleCols(first, n), c.middleCols(first, n), solver, times, memory, first,

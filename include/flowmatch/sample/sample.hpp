@@ -63,8 +63,7 @@ template <ParametricField Field, Solver S> class Sampler {
           if (one_by_one) return one_sample_(y, t, condition, v);
         field_.forward(y, t, condition, v, memory.workspace);
       };
-      const detail::Share mine = detail::share(tiles, thread, threads);
-      for (Index tile = mine.begin; tile < mine.end; ++tile) {  // a tile goes through all steps while in cache
+      for (Index tile = thread; tile < tiles; tile += threads) {  // a tile goes through all steps while in cache
         const Index first = tile * width, n = std::min(width, x.cols() - first);
         if constexpr (Stepper<S>)
           detail::integrate_tile<Scalar>(velocity, x.middleCols(first, n), c.middleCols(first, n), solver_, times_,

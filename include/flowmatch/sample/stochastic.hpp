@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Sampling with noise on the way (eq. 32, 33 in docs/math.md): dx = (v + g^2 / 2 score) dt + g dW has the distributions
-// p_t of the flow dx/dt = v for every g, and lets errors of the field decay instead of adding up. The score of a path
-// from standard normal noise comes from the velocity alone (Albergo et al. 2023; Ma et al. 2024).
+// p_t of the flow dx/dt = v for every g, and lets errors of the field decay instead of adding up. Where x0 is
+// standard normal noise drawn independently of the data, the score comes from the velocity alone (Albergo et al. 2023;
+// Ma et al. 2024). After training with optimal transport or on a path with noise of its own it does not: such a net has
+// no score here, and these samplers give another distribution.
 #pragma once
 
 #include <cmath>
@@ -46,10 +48,11 @@ enum class StochasticMethod {
   heun,   ///< the mean of the drifts at both ends of the step: two evaluations, weak order 2
 };
 
-/// Carries x (dim x n) in place along the stochastic equation of f, over the grid of options from noise to data. c:
-/// conditions, n columns. Takes one fill_normal of dim x n numbers of rng for each step. Throws std::invalid_argument
-/// if a shape or option is wrong, a time is outside [0, 1] or falls, or x is not finite; std::runtime_error with sample
-/// and time if x becomes so. Makes its memory on every call.
+/// Carries x (dim x n) in place along the stochastic equation of f, over the grid of options from noise to data. f is
+/// the velocity of an affine path of this schedule, from noise drawn independently of the data. c: conditions, n
+/// columns. Takes one fill_normal of dim x n numbers of rng for each step. Throws std::invalid_argument if a shape or
+/// option is wrong, a time is outside [0, 1] or falls, or x is not finite; std::runtime_error with sample and time if x
+/// becomes so. Makes its memory on every call.
 template <std::floating_point Scalar, Diffusion D, VelocityField<Scalar> F, Schedule S = LinearSchedule>
 OdeReport integrate_stochastic(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, Rng& rng, const D& diffusion,
                                StochasticMethod method = StochasticMethod::heun, const OdeOptions& options = {},
@@ -103,7 +106,8 @@ OdeReport integrate_stochastic(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, Rng
   return {.steps = steps, .evaluations = steps * (method == StochasticMethod::euler ? 1 : 2)};
 }
 
-/// One sample for each condition, a column of c (0 rows: none), from standard normal noise.
+/// One sample for each condition, a column of c (0 rows: none), from standard normal noise. Not for a net trained with
+/// optimal transport or on a path with noise of its own (see above).
 template <ParametricField Field, Diffusion D, Schedule S = LinearSchedule>
 Matrix<typename Field::Scalar> sample_stochastic(const Field& field, MatrixIn<typename Field::Scalar> c, Rng& rng,
                                                  const D& diffusion, StochasticMethod method = StochasticMethod::heun,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The optimisers: Adam, AdamW and SGD with momentum, each one pass over the flat parameter vector.
+// The optimisers: Adam, AdamW and SGD with momentum. Adam is one pass over the flat parameter vector, after the
+// gradient was checked.
 #pragma once
 
 #include <algorithm>
@@ -172,12 +173,13 @@ template <class Derived> Sgd(const Eigen::MatrixBase<Derived>&) -> Sgd<typename 
 template <class Derived> Sgd(const Eigen::MatrixBase<Derived>&, SgdOptions) -> Sgd<typename Derived::Scalar>;
 
 /// Scales the gradient down so that its Euclidean norm is at most max_norm > 0; returns the norm that it had.
-/// Throws std::invalid_argument if the gradient is not finite.
+/// Throws std::invalid_argument if the gradient or its norm is not finite.
 template <class Derived> typename Derived::Scalar clip_norm(Eigen::MatrixBase<Derived>& gradient, double max_norm) {
   using Scalar = typename Derived::Scalar;
   detail::check_positive("clip_norm", "max_norm", max_norm);
   detail::check_finite("clip_norm", "gradient", gradient);
   const Scalar norm = gradient.stableNorm();  // squares of large entries must not overflow
+  if (!is_finite(norm)) detail::fail("clip_norm", "expected a gradient whose norm is finite, got ", norm);
   if (norm > Scalar(max_norm)) gradient *= Scalar(max_norm) / norm;
   return norm;
 }

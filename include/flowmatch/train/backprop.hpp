@@ -100,8 +100,7 @@ template <class Net> class Backprop {
         memory.output.resize(rows, most);
         memory.output_gradient.resize(rows, most);
       }
-      const detail::Share mine = detail::share(count, thread, threads);
-      for (Index b = mine.begin; b < mine.end; ++b) {
+      for (Index b = thread; b < count; b += threads) {  // the first to the caller, who is awake
         Scalar value = 0;
         sum_of(b).setZero();
         for (Index tile = tiles * b / count; tile < tiles * (b + 1) / count; ++tile) {

@@ -24,6 +24,8 @@ struct NormalSource {
 ///
 ///   trainer.run(CoupledBatches(data, c, OptimalTransport{}, Rng(42, 1)), rng);
 ///
+/// To look at a coupling afterwards, such as at EntropicTransport::report(), pass std::ref(coupling), and not `ahead`.
+///
 /// It draws `coupled` samples at a time, data with replacement, and cuts batches from them. Every group of samples has
 /// random numbers of its own (Prefetch), so that a batch depends on its number and the generator alone.
 ///

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "flowmatch/core/checksum.hpp"
 #include "flowmatch/data/drop_condition.hpp"
 #include "flowmatch/ode/integrate.hpp"
 #include "flowmatch/path/noisy.hpp"
@@ -56,7 +57,11 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
     detail::check_finite(where, "c", c);
     const std::vector<Index> training = split(data, c, rng);
     epoch_ = Epoch(Index(training.size()));
-    begin(rng, Index(training.size()));
+    Crc32 checksum;  // so that a training does not go on with other data
+    for (const MatrixIn<Scalar>& part : {data, c})
+      for (Index j = 0; j < part.cols(); ++j)
+        checksum.add(part.col(j).data(), std::size_t(part.rows()) * sizeof(Scalar));
+    begin(rng, Index(training.size()), checksum.value());
     std::vector<Index> chosen(std::size_t(options_.batch));
     const auto fill = [&](Rng& r, Matrix<Scalar>& x0, Matrix<Scalar>& x1, Matrix<Scalar>& condition) {
       const auto indices = epoch_.draw(r, options_.batch);
@@ -78,7 +83,7 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   requires(!PathFromNoise<P>) TrainingReport run(Fill&& fill, Rng& rng, OnStep&& on_step = {}) {
     if (options_.held_out > 0)
       detail::fail(where, "options.held_out is a fraction of data, which a fill is not: give a set to hold_out");
-    begin(rng, 0);
+    begin(rng, 0, 0);
     if constexpr (requires { fill.seek(state_.report.steps); })
       if (state_.report.steps > 0) fill.seek(state_.report.steps);
     return train(fill, rng, on_step);
@@ -86,6 +91,9 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
 
   /// A held-out set instead of a fraction: see HeldOutLoss. For a path without noise of its own.
   void hold_out(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, MatrixIn<Scalar> c) requires Path<P> {
+    if (options_.held_out > 0)
+      detail::fail("Trainer::hold_out", "expected options.held_out = 0 for a set of one's own, got ",
+                   options_.held_out);
     held_out_.emplace(*net_, path_, x0, x1, t, c);
   }
 
@@ -102,8 +110,9 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   const T& times() const { return times_; }
 
   /// A copy of what the training carries from step to step; in an observer, as of its step. (An observer takes random
-  /// numbers, if any, from another generator than the run's.) Not after a run that diverged.
+  /// numbers, if any, from another generator than the run's.) Throws std::invalid_argument after a run that diverged.
   TrainingState<Scalar> state() const {
+    if (diverged_) detail::fail("Trainer::state", "the run diverged: go on from an earlier state");
     TrainingState<Scalar> state = state_;
     if (!ended_) state.weights = net_->parameters();
     state.m = adam_.state.m;
@@ -125,7 +134,7 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
     state_ = std::move(state);
     net_->parameters() = state_.weights;
     goes_on_ = state_.report.steps > 0;
-    ended_ = false;
+    ended_ = diverged_ = false;
   }
 
  private:
@@ -149,24 +158,26 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   }
 
   /// A training of its own, or the one that resume gave, on so many samples (0: batches of a fill).
-  void begin(Rng& rng, Index samples) {
+  void begin(Rng& rng, Index samples, std::uint32_t checksum) {
     detail::check_finite(where, "net.parameters()", net_->parameters());
     if (options_.keep_best && !held_out_) detail::fail(where, "options.keep_best needs a set that is held out");
     if (!goes_on_) {
       adam_ = AdamW(net_->parameters(), adam_.options);
       ema_ = Ema(net_->parameters(), {.decay = options_.ema_decay});
-      state_ = {.weights = net_->parameters(), .rng = rng, .samples = samples};
+      state_ = {.weights = net_->parameters(), .rng = rng, .samples = samples, .checksum = checksum};
       if (options_.keep_best) state_.best = state_.weights;
     } else {
       if (samples != state_.samples)
         detail::fail(where, "expected the ", state_.samples, " samples of the training that goes on, got ", samples);
+      if (state_.checksum != 0 && checksum != state_.checksum)
+        detail::fail(where, "expected the data of the training that goes on, got others of the same size");
       if (rng.seed != state_.rng.seed || rng.stream != state_.rng.stream)
         detail::fail(where, "expected a generator of seed ", state_.rng.seed, " and stream ", state_.rng.stream,
                      ", as of the training that goes on, got ", rng.seed, " and ", rng.stream);
       if (samples > 0) epoch_.seek(state_.order);
       rng = state_.rng;
     }
-    goes_on_ = ended_ = false;
+    goes_on_ = ended_ = diverged_ = false;
   }
 
   /// The loop of README.md, and what a careful user writes around it.
@@ -229,8 +240,10 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   }
 
   double clip(Vector<Scalar>& gradient) const {
-    if (!all_finite(gradient.data(), gradient.size())) return std::numeric_limits<double>::infinity();
-    return double(options_.clip_norm > 0 ? clip_norm(gradient, options_.clip_norm) : gradient.stableNorm());
+    double norm = std::numeric_limits<double>::infinity();
+    if (all_finite(gradient.data(), gradient.size())) norm = double(gradient.stableNorm());
+    if (is_finite(norm) && options_.clip_norm > 0) clip_norm(gradient, options_.clip_norm);
+    return norm;
   }
 
   /// The held-out loss, if a set is held out, of the weights that the net would end with now.
@@ -262,17 +275,17 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
 
   /// The value of loss(), whose std::runtime_error says that training diverged.
   template <class Loss> double guarded(const TrainingStep& now, const Vector<Scalar>& gradient, const Loss& loss) {
-    return double(detail::explained<std::runtime_error>(
-        loss, [&](const char* reason) { return diverged(now, gradient, reason); }));
+    return double(
+        detail::explained<std::runtime_error>(loss, [&](const char* reason) { return undone(now, gradient, reason); }));
   }
 
   [[noreturn]] void fail(const TrainingStep& now, const Vector<Scalar>& gradient, const char* reason) {
-    detail::raise<std::runtime_error>(diverged(now, gradient, reason));
+    detail::raise<std::runtime_error>(undone(now, gradient, reason));
   }
 
   /// Puts the weights back that the net had before the step and tells what happened. The layer is the first that has a
   /// gradient or weight not finite.
-  std::string diverged(const TrainingStep& now, const Vector<Scalar>& gradient, const char* reason) {
+  std::string undone(const TrainingStep& now, const Vector<Scalar>& gradient, const char* reason) {
     std::string layer;
     if constexpr (requires { net_->parameter_blocks(); })
       for (const auto& block : net_->parameter_blocks())
@@ -280,6 +293,7 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
                                all_finite(net_->parameters().data() + block.offset, block.size())))
           layer = ", layer " + block.name;
     net_->parameters() = state_.weights;
+    diverged_ = true;  // the optimiser's means hold the step that was taken back
     return detail::concat("flowmatch: Trainer::run: training diverged in step ", now.step, " (learning rate ",
                           now.learning_rate, layer, "): ", reason);
   }
@@ -295,6 +309,7 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   Epoch epoch_{1};
   TrainingState<Scalar> state_;           // but m, v and average, which adam_ and ema_ have
   bool goes_on_ = false, ended_ = false;  // resume() was called; the net has the weights to sample from, not the last
+  bool diverged_ = false;
 };
 
 }

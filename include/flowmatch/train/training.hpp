@@ -4,6 +4,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <optional>
 
 #include "flowmatch/data/draw.hpp"
@@ -55,6 +56,7 @@ template <std::floating_point Scalar> struct TrainingState {
   Vector<Scalar> best = {};       ///< weights of the least held-out loss; empty without keep_best
   Rng rng{0};                     ///< of the run, after the last step
   Index samples = 0;              ///< of the data that are trained on; 0: the batches come from a fill
+  std::uint32_t checksum = 0;     ///< of data and conditions (Crc32); 0: of none, or not known
   EpochPosition order = {};       ///< in their order
 };
 

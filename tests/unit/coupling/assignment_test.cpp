@@ -12,6 +12,7 @@
 
 #include "catch.hpp"
 #include "flowmatch/core/random.hpp"
+#include "support/largest.hpp"
 
 namespace fm = flowmatch;
 using Catch::Matchers::Message;
@@ -47,7 +48,7 @@ template <class Scalar> void require_optimal(const fm::Matrix<Scalar>& cost) {
   REQUIRE(is_permutation_of_columns(column, cost.rows()));
   const double least = least_total_by_trying_all(cost), found = total(cost, column);
   CAPTURE(cost);
-  REQUIRE(found <= least + 1e-14 * double(cost.rows()) * double(cost.cwiseAbs().maxCoeff()));
+  REQUIRE(found <= least + 1e-14 * double(cost.rows()) * double(test::largest(cost)));
 }
 
 double point(Index k, Index seed) { return double((2654435 * k * k + 40503 * k + 977 * seed) % 65521) / 4096 - 8; }

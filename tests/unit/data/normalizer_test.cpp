@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "support/allocations.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -30,7 +31,7 @@ fm::Matrix<Scalar> rows_of(const std::vector<double>& means, const std::vector<d
 
 /// The largest difference between two matrices in row `row`.
 template <class Scalar> Scalar difference(const fm::Matrix<Scalar>& a, const fm::Matrix<Scalar>& b, Index row) {
-  return (a.row(row) - b.row(row)).cwiseAbs().maxCoeff();
+  return test::largest(a.row(row) - b.row(row));
 }
 
 const std::vector<double> means = {0, 3, -2e6, 1e4, 0, 5e-5}, deviations = {1, 1e-6, 1e6, 1, 1e6, 1e-6};
@@ -47,7 +48,7 @@ TEMPLATE_TEST_CASE("a normalised row has mean 0 and standard deviation 1, whatev
     // The mean is a number of type Scalar, which moves z by up to half the spacing of the data; the rest is rounding of
     // z and, in double, of the sums here and there.
     const double rounding = 4 * double(epsilon<TestType>) + 5000 * epsilon<double>;
-    const double spacing = double(epsilon<TestType>) * double(x.row(row).cwiseAbs().maxCoeff());
+    const double spacing = double(epsilon<TestType>) * double(test::largest(x.row(row)));
     CHECK(std::abs(z.row(row).mean()) <= spacing / double(normalizer.scale(row)) + rounding);
     const double variance = (z.row(row).array() - z.row(row).mean()).square().mean();
     CHECK(std::abs(variance - 1) <= rounding);
@@ -62,8 +63,7 @@ TEMPLATE_TEST_CASE("data comes back from its normalised form to rounding, at sca
   for (Index row = 0; row < x.rows(); ++row) {
     CAPTURE(row);
     // four roundings: of the difference, the quotient, the product (each at most 5 deviations) and the sum
-    CHECK(difference(x, back, row) <=
-          epsilon<TestType> * (x.row(row).cwiseAbs().maxCoeff() + 8 * normalizer.scale(row)));
+    CHECK(difference(x, back, row) <= epsilon<TestType> * (test::largest(x.row(row)) + 8 * normalizer.scale(row)));
   }
 }
 

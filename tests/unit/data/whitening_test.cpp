@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "support/allocations.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -36,7 +37,7 @@ template <class Scalar>
 double error(const fm::Normalizer<Scalar>& normalizer, const fm::Matrix<Scalar>& a, const fm::Matrix<Scalar>& b) {
   double worst = 0;
   for (Index row = 0; row < a.rows(); ++row)
-    worst = std::max(worst, double((a.row(row) - b.row(row)).cwiseAbs().maxCoeff()) / double(normalizer.scale(row)));
+    worst = std::max(worst, double(test::largest(a.row(row) - b.row(row))) / double(normalizer.scale(row)));
   return worst;
 }
 
@@ -50,9 +51,9 @@ TEMPLATE_TEST_CASE("whitened data has mean 0 and covariance I", "[data]", float,
     const fm::Normalizer normalizer = fm::whitening(x, components);
     const fm::Matrix<TestType> z = normalizer(x);
     REQUIRE(z.rows() == components);
-    CHECK(z.template cast<double>().rowwise().mean().cwiseAbs().maxCoeff() <= tolerance);
+    CHECK(test::largest(z.template cast<double>().rowwise().mean()) <= tolerance);
     const auto identity = fm::Matrix<double>::Identity(components, components);
-    CHECK((covariance(z) - identity).cwiseAbs().maxCoeff() <= tolerance);
+    CHECK(test::largest(covariance(z) - identity) <= tolerance);
   }
 }
 
@@ -102,7 +103,7 @@ TEST_CASE("components are in order of deviation, orthonormal, of fixed sign and 
     CHECK(std::abs(normalizer.deviation(1) - std::sqrt(1 - r)) < 1e-12);
     const double half = std::sqrt(0.5);
     for (Index i = 0; i < 2; ++i) {
-      CHECK(std::abs(normalizer.components.row(i).cwiseAbs().maxCoeff() - half) < 1e-12);
+      CHECK(std::abs(test::largest(normalizer.components.row(i)) - half) < 1e-12);
       CHECK(normalizer.components.row(i).maxCoeff() >= half - 1e-12);
       CHECK(normalizer.components(i, 0) * normalizer.components(i, 1) * (i == 0 ? sign : -sign) > 0);
     }
@@ -110,7 +111,7 @@ TEST_CASE("components are in order of deviation, orthonormal, of fixed sign and 
   const fm::Normalizer normalizer = fm::whitening(mixture<double>(5, 5, 300), 5);
   for (Index i = 0; i < 5; ++i) {
     const Eigen::VectorXd axis = normalizer.components.row(i);
-    CHECK(axis.maxCoeff() == axis.cwiseAbs().maxCoeff());
+    CHECK(axis.maxCoeff() == test::largest(axis));
     if (i > 0) CHECK(normalizer.deviation(i) <= normalizer.deviation(i - 1));
   }
   CHECK((normalizer.components * normalizer.components.transpose()).isIdentity(1e-12));
@@ -158,7 +159,7 @@ TEMPLATE_TEST_CASE("blocks of the sum do not show", "[data]", float, double) {
   // 600 samples are three blocks: the covariance is that of all samples, and of no other
   const fm::Matrix<TestType> x = mixture<TestType>(3, 3, 600);
   const fm::Matrix<double> whitened = covariance<TestType>(fm::whitening(x, 3)(x));
-  CHECK((whitened - fm::Matrix<double>::Identity(3, 3)).cwiseAbs().maxCoeff() <=
+  CHECK(test::largest(whitened - fm::Matrix<double>::Identity(3, 3)) <=
         2000 * double(std::numeric_limits<TestType>::epsilon()));
 }
 

@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "support/gaussian_field.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 #include "support/schedules.hpp"
@@ -60,7 +61,7 @@ TEST_CASE("the field of a changed schedule is the exact one of the wanted path, 
     exact.forward(x, t, none, expected, w);
     fm::ChangedSchedule(gaussian(trained), trained, wanted)(x, t, none, v);
     INFO(name);
-    CHECK((v - expected).cwiseAbs().maxCoeff() < 1e-9 * (1 + expected.cwiseAbs().maxCoeff()));
+    CHECK(test::largest(v - expected) < 1e-9 * (1 + test::largest(expected)));
   });
 }
 
@@ -77,7 +78,7 @@ TEMPLATE_TEST_CASE("a schedule changed to itself is the same field", "[field]", 
     fm::ChangedSchedule(net, schedule, schedule)(x, t, none, v);
     INFO(name);
 #ifdef __FMA__  // a compiler may fuse the products of two equal terms, whose difference is then no longer 0
-    CHECK((v - expected).cwiseAbs().maxCoeff() < 100 * std::numeric_limits<Scalar>::epsilon());
+    CHECK(test::largest(v - expected) < 100 * std::numeric_limits<Scalar>::epsilon());
 #else
     CHECK(v == expected);
 #endif
@@ -92,7 +93,7 @@ TEST_CASE("samples do not depend on the schedule in which they are drawn, if the
   const Eigen::MatrixXd expected = fm::transport(net, x0, tight);
   const auto far = [&](const auto& trained, const auto& wanted) {
     const auto changed = fm::ChangedSchedule(net, trained, wanted);
-    return (fm::transport(changed, x0, tight) - expected).cwiseAbs().maxCoeff();
+    return test::largest(fm::transport(changed, x0, tight) - expected);
   };
   const fm::LinearSchedule linear;
   const fm::CosineSchedule cosine;
@@ -117,7 +118,7 @@ TEST_CASE("on its way a sample in a changed schedule is the trained one at the s
     const double angle = std::acos(0.0) * r, t = std::sin(angle) / (std::sin(angle) + std::cos(angle));
     const Eigen::MatrixXd trained = fm::transport(net, x0, fm::Rk4{}, {.steps = 60, .to = t});
     const Eigen::MatrixXd wanted = fm::transport(changed, x0, fm::Rk4{}, {.steps = 60, .to = r});
-    CHECK((wanted - (std::sin(angle) + std::cos(angle)) * trained).cwiseAbs().maxCoeff() < 1e-6);
+    CHECK(test::largest(wanted - (std::sin(angle) + std::cos(angle)) * trained) < 1e-6);
   }
 }
 
@@ -127,9 +128,9 @@ TEST_CASE("a wanted schedule of louder noise starts at sigma_0 x0", "[field]") {
   const Eigen::MatrixXd x0 = test::normal<double>(rng, 2, 30);
   const Eigen::MatrixXd expected = fm::transport(field, x0, fm::Rk4{}, {.steps = 200});
   const fm::ChangedSchedule changed(field, fm::LinearSchedule{}, LoudSchedule{});
-  CHECK((fm::transport(changed, 3 * x0, fm::Rk4{}, {.steps = 200}) - expected).cwiseAbs().maxCoeff() < 1e-6);
+  CHECK(test::largest(fm::transport(changed, 3 * x0, fm::Rk4{}, {.steps = 200}) - expected) < 1e-6);
   const fm::ChangedSchedule back(gaussian(LoudSchedule{}), LoudSchedule{}, fm::LinearSchedule{});
-  CHECK((fm::transport(back, x0, fm::Rk4{}, {.steps = 200}) - expected).cwiseAbs().maxCoeff() < 1e-6);
+  CHECK(test::largest(fm::transport(back, x0, fm::Rk4{}, {.steps = 200}) - expected) < 1e-6);
 }
 
 TEST_CASE("the time of a ratio is found everywhere, in few evaluations", "[field]") {

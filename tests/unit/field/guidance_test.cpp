@@ -17,6 +17,7 @@
 #include "catch.hpp"
 #include "support/allocations.hpp"
 #include "support/finite_difference.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -125,15 +126,14 @@ TEMPLATE_TEST_CASE("guidance goes from the velocity without condition through th
   for (const double s : {3., 0.5, -1.}) {
     const auto v = p.velocity(fm::ClassifierFreeGuidance(p.net, {.guidance_scale = s}), p.c);
     const fm::Matrix<TestType> want = without + TestType(s) * (with - without);
-    CHECK((v - want).cwiseAbs().maxCoeff() <=
-          4 * std::numeric_limits<TestType>::epsilon() * want.cwiseAbs().maxCoeff());
+    CHECK(test::largest(v - want) <= 4 * std::numeric_limits<TestType>::epsilon() * test::largest(want));
   }
   // A field of one's own, with a null condition of one's own.
   const fm::VelocityMlp<TestType> own({.dim = 2, .condition_dim = 2, .hidden = {8}}, p.rng);
   const Eigen::Matrix<TestType, 2, 1> zero(0, 0);
   const auto v = p.velocity(fm::ClassifierFreeGuidance(own, zero, {.guidance_scale = 2}), p.c);
   const fm::Matrix<TestType> want = 2 * p.velocity(own, p.c) - p.velocity(own, fm::Matrix<TestType>::Zero(2, 200));
-  CHECK((v - want).cwiseAbs().maxCoeff() <= 10 * std::numeric_limits<TestType>::epsilon() * want.cwiseAbs().maxCoeff());
+  CHECK(test::largest(v - want) <= 10 * std::numeric_limits<TestType>::epsilon() * test::largest(want));
 }
 
 TEMPLATE_TEST_CASE("outside its interval guidance is the plain conditional field to the bit, sample by sample",
@@ -164,7 +164,7 @@ TEST_CASE("a guided field goes into every solver and sampler, and allocates noth
   const fm::ClassifierFreeGuidance guided(p.net, {.guidance_scale = 2, .from = 0.2, .to = 0.8});
   const Eigen::MatrixXf by_heun = fm::transport(guided, p.x, p.c, fm::Heun{}, {.steps = 400});
   const Eigen::MatrixXf by_pair = fm::transport(guided, p.x, p.c, fm::DormandPrince{.rtol = 1e-4, .atol = 1e-4});
-  CHECK((by_heun - by_pair).cwiseAbs().maxCoeff() < 2e-2f);  // the jumps cost Heun up to a step of 1/400 each
+  CHECK(test::largest(by_heun - by_pair) < 2e-2f);  // the jumps cost Heun up to a step of 1/400 each
   Eigen::MatrixXf x = p.x;
   fm::integrate(guided, x, p.c, fm::Heun{}, {.steps = 400});
   CHECK(x == by_heun);
@@ -261,7 +261,7 @@ TEST_CASE("the gradient that guides is that of the function at the sample expect
   };
   const Eigen::VectorXd want = test::numerical_gradient(sum, p.x, 0x1p-6);
   for (Index j = 0; j < 20; ++j)
-    CHECK(((guided.col(j) - plain.col(j)) / strength(p.t(j)) - want.segment(2 * j, 2)).cwiseAbs().maxCoeff() < 1e-8);
+    CHECK(test::largest((guided.col(j) - plain.col(j)) / strength(p.t(j)) - want.segment(2 * j, 2)) < 1e-8);
 }
 
 TEST_CASE("with an exact gradient and the posterior's strength guidance is the flow to the posterior", "[guidance]") {
@@ -275,7 +275,7 @@ TEST_CASE("with an exact gradient and the posterior's strength guidance is the f
   fm::GradientGuidance(problem.prior, problem.likelihood())(x, t, none, guided);
   GaussianField::Workspace w;
   problem.posterior().forward(x, t, none, exact, w);
-  CHECK((guided - exact).cwiseAbs().maxCoeff() < 1e-12 * exact.cwiseAbs().maxCoeff());
+  CHECK(test::largest(guided - exact) < 1e-12 * test::largest(exact));
 }
 
 TEST_CASE("guided samples have the mean and covariance of the posterior", "[guidance][sample]") {
@@ -290,8 +290,8 @@ TEST_CASE("guided samples have the mean and covariance of the posterior", "[guid
   const Eigen::Matrix2d covariance = centred * centred.transpose() / double(n);
   // Four standard deviations of the mean of n samples are 0.08, of their covariance 0.1. Below t = 0.001 guidance
   // lacks, which Rk4's first stage sees: less than 0.01.
-  CHECK((mean - posterior.m).cwiseAbs().maxCoeff() < 0.09);
-  CHECK((covariance - posterior.S).cwiseAbs().maxCoeff() < 0.11);
+  CHECK(test::largest(mean - posterior.m) < 0.09);
+  CHECK(test::largest(covariance - posterior.S) < 0.11);
   CHECK(std::abs(problem.prior.m(0) - posterior.m(0)) > 0.8);  // the observation says something
 }
 
@@ -309,7 +309,7 @@ TEST_CASE("each sample can have an observation of its own, in any solver", "[gui
   const Eigen::MatrixXd y = Eigen::RowVectorXd::LinSpaced(n, -2, 4);
   const Eigen::MatrixXd x = fm::transport(guided, x0, y, fm::Rk4{}, {.steps = 100});
   const Eigen::MatrixXd adaptive = fm::transport(guided, x0, y, fm::Tsitouras{.rtol = 1e-7, .atol = 1e-7});
-  CHECK((x - adaptive).cwiseAbs().maxCoeff() < 1e-4);
+  CHECK(test::largest(x - adaptive) < 1e-4);
   const Eigen::MatrixXd plain = fm::transport(problem.prior, x0, fm::Rk4{}, {.steps = 100});
   CHECK((x.row(0) - y).cwiseAbs().mean() < 0.3 * (plain.row(0) - y).cwiseAbs().mean());
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "support/largest.hpp"
 #include "support/random.hpp"
 
 namespace fm = flowmatch;
@@ -70,7 +71,7 @@ template <class Scalar> class Tile {
 };
 
 template <class A, class B> double largest_difference(const A& a, const B& b) {
-  return (a.template cast<double>() - b.template cast<double>()).cwiseAbs().maxCoeff();
+  return test::largest(a.template cast<double>() - b.template cast<double>());
 }
 
 /// W x + b by loops, in double

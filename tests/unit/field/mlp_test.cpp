@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "support/finite_difference.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 #include "support/reference_mlp.hpp"
@@ -41,7 +42,7 @@ template <class Scalar> fm::Matrix<Scalar> forward(const fm::Mlp<Scalar>& net, c
 
 /// Largest difference, relative to the largest entry of the reference block.
 double relative_error(const Eigen::VectorXd& got, const Eigen::VectorXd& want) {
-  return (got - want).cwiseAbs().maxCoeff() / want.cwiseAbs().maxCoeff();
+  return test::largest(got - want) / test::largest(want);
 }
 
 }
@@ -165,9 +166,9 @@ TEMPLATE_TEST_CASE("what a workspace was used for before does not matter", "[fie
       net.backward(dy, used, gradient, dx);
       // Not to the bit: a product may take another order of summation at another leading dimension.
       const Scalar tolerance = 100 * std::numeric_limits<Scalar>::epsilon();
-      CHECK((y - want).cwiseAbs().maxCoeff() <= tolerance);
-      CHECK((dx - want_dx).cwiseAbs().maxCoeff() <= tolerance);
-      CHECK((gradient - want_gradient).cwiseAbs().maxCoeff() <= tolerance * Scalar(n));
+      CHECK(test::largest(y - want) <= tolerance);
+      CHECK(test::largest(dx - want_dx) <= tolerance);
+      CHECK(test::largest(gradient - want_gradient) <= tolerance * Scalar(n));
     }
   }
 }
@@ -187,7 +188,7 @@ TEMPLATE_TEST_CASE("one workspace serves nets of other widths and depths in turn
     fm::Vector<Scalar> gradient = fm::Vector<Scalar>::Zero(net.parameters().size());
     net.forward(x, y, used);
     net.backward(dy, used, gradient, dx);
-    CHECK((y - forward(net, x)).cwiseAbs().maxCoeff() <= 100 * std::numeric_limits<Scalar>::epsilon());
+    CHECK(test::largest(y - forward(net, x)) <= 100 * std::numeric_limits<Scalar>::epsilon());
   }
 }
 
@@ -231,9 +232,9 @@ TEMPLATE_TEST_CASE("weights start uniform in +-1 / sqrt(in), norms as the identi
     }
     if (block.shape.size() == 2) layer_in = block.shape[1];
     const double bound = 1 / std::sqrt(double(layer_in));
-    CHECK(double(values.cwiseAbs().maxCoeff()) <= bound * (1 + 1e-6));
+    CHECK(double(test::largest(values)) <= bound * (1 + 1e-6));
     if (block.shape.size() == 1) continue;
-    CHECK(double(values.cwiseAbs().maxCoeff()) > 0.99 * bound);
+    CHECK(double(test::largest(values)) > 0.99 * bound);
     // Variance bound^2 / 3. Its estimate from n numbers has relative standard deviation sqrt(0.8 / n), the mean has
     // bound / sqrt(3 n): five of each, n >= 1500.
     const double n = double(values.size());

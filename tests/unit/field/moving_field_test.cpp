@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "support/allocations.hpp"
 #include "support/finite_difference.hpp"
+#include "support/largest.hpp"
 #include "support/random.hpp"
 
 namespace fm = flowmatch;
@@ -56,7 +57,7 @@ TEST_CASE("solutions in moving coordinates are the field's own solutions, moved"
   const Eigen::MatrixXd z = fm::transport(p.net, p.x, p.c, fm::Rk4{}, {.steps = 80, .from = start.t, .to = end.t});
   const Eigen::MatrixXd x =
       fm::transport(p.moving, moved(start, p.x), p.c, fm::Rk4{}, {.steps = 80, .from = 0.2, .to = 0.9});
-  CHECK((x - moved(end, z)).cwiseAbs().maxCoeff() < 1e-8);  // h^4 = 6e-9, with small constants
+  CHECK(test::largest(x - moved(end, z)) < 1e-8);  // h^4 = 6e-9, with small constants
 }
 
 TEST_CASE("derivatives of a field in moving coordinates are right in all directions", "[field]") {
@@ -85,8 +86,8 @@ TEST_CASE("derivatives of a field in moving coordinates are right in all directi
     p.moving(p.x, p.t, p.c, ahead);
     return ahead.cwiseProduct(weights).sum();
   };
-  CHECK((dx.reshaped() - test::numerical_gradient(value, p.x)).cwiseAbs().maxCoeff() < 1e-9);
-  CHECK((gradient - test::numerical_gradient(value, p.moving.parameters())).cwiseAbs().maxCoeff() < 1e-9);
+  CHECK(test::largest(dx.reshaped() - test::numerical_gradient(value, p.x)) < 1e-9);
+  CHECK(test::largest(gradient - test::numerical_gradient(value, p.moving.parameters())) < 1e-9);
 }
 
 TEMPLATE_TEST_CASE("a column in moving coordinates has the same bits alone and in any batch", "[field]", float,

@@ -14,6 +14,7 @@
 
 #include "catch.hpp"
 #include "support/gaussian_field.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 #include "support/schedules.hpp"
@@ -47,7 +48,7 @@ TEST_CASE("a normalised path of a schedule is the affine path in the units of ea
     Eigen::MatrixXd x, u, z, v;
     fm::AffinePath<std::remove_cvref_t<decltype(schedule)>>{schedule}.sample(x0, x1, t, x, u);
     fm::NormalizedPath(n, schedule).sample(x0, x1, t, z, v);
-    CHECK((v - (n(x1) - x0)).cwiseAbs().maxCoeff() < 1e-13);
+    CHECK(test::largest(v - (n(x1) - x0)) < 1e-13);
     for (Index j = 0; j < 40; ++j) {
       const auto s = schedule(t(j));
       for (Index i = 0; i < 3; ++i)
@@ -68,8 +69,8 @@ TEMPLATE_TEST_CASE("by default a normalised path is the linear one of normalised
   fm::NormalizedPath(n).sample(x0, x1, t, z, u);
   fm::LinearPath{}.sample(x0, n(x1), t, expected_z, expected_u);
   // rounding of numbers below 5; 2 / 1e-3 of it in the second row of x1, but the same there in both
-  CHECK((z - expected_z).cwiseAbs().maxCoeff() < 20 * std::numeric_limits<Scalar>::epsilon());
-  CHECK((u - expected_u).cwiseAbs().maxCoeff() < 20 * std::numeric_limits<Scalar>::epsilon());
+  CHECK(test::largest(z - expected_z) < 20 * std::numeric_limits<Scalar>::epsilon());
+  CHECK(test::largest(u - expected_u) < 20 * std::numeric_limits<Scalar>::epsilon());
 }
 
 TEST_CASE("what a net sees on a normalised path has a deviation between 0.7 and 1 at all times", "[field]") {
@@ -82,10 +83,10 @@ TEST_CASE("what a net sees on a normalised path has a deviation between 0.7 and 
   for (const double t : {0.0, 0.1, 0.5, 0.93, 1.0}) {
     fm::NormalizedPath(n, fm::BalancedSchedule{}).sample(x0, x1, Eigen::RowVectorXd::Constant(count, t), z, u);
     const Eigen::VectorXd deviation = (z.rowwise().squaredNorm() / double(count)).cwiseSqrt();
-    CHECK(z.rowwise().mean().cwiseAbs().maxCoeff() < 4 / std::sqrt(double(count)));  // four standard errors
+    CHECK(test::largest(z.rowwise().mean()) < 4 / std::sqrt(double(count)));  // four standard errors
     CHECK(deviation.minCoeff() > std::sqrt(0.5) * 0.98);
     CHECK(deviation.maxCoeff() < 1.02);
-    CHECK(u.cwiseAbs().maxCoeff() < 10);
+    CHECK(test::largest(u) < 10);
   }
 }
 
@@ -127,7 +128,7 @@ TEST_CASE("from the best net a normalised field is the exact one of the affine p
     typename test::GaussianField<S>::Workspace w;
     exact.forward(x, t, none, expected, w);
     INFO(name);
-    CHECK((v - expected).cwiseAbs().maxCoeff() < 1e-11 * expected.cwiseAbs().maxCoeff());
+    CHECK(test::largest(v - expected) < 1e-11 * test::largest(expected));
   });
 }
 
@@ -139,7 +140,7 @@ TEST_CASE("a normalised field makes the samples of the net in the data's units, 
   const Eigen::MatrixXd x0 = test::normal<double>(rng, 3, 20);
   const Eigen::MatrixXd z = fm::transport(net, x0, fm::Rk4{}, {.steps = 100});
   const Eigen::MatrixXd x = fm::transport(field, x0, fm::Rk4{}, {.steps = 100});
-  CHECK((n(x) - z).cwiseAbs().maxCoeff() < 1e-6);  // h^4 = 1e-8, and numbers of log(20)^5 / 120 = 2
+  CHECK(test::largest(n(x) - z) < 1e-6);  // h^4 = 1e-8, and numbers of log(20)^5 / 120 = 2
 
   const Eigen::RowVectorXd in_z = fm::log_likelihood(net, z, fm::Rk4{}, {.steps = 100});
   const Eigen::RowVectorXd in_x = fm::log_likelihood(field, x, fm::Rk4{}, {.steps = 100});

@@ -13,6 +13,7 @@
 #include "catch.hpp"
 #include "support/finite_difference.hpp"
 #include "support/golden_net.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 #include "support/reference_mlp.hpp"
@@ -38,7 +39,7 @@ template <class Scalar> struct Batch {
 /// Largest difference, relative to the largest entry of the reference block.
 double relative_error(const Eigen::VectorXd& got, const Eigen::VectorXd& want) {
   if (want.size() == 0) return got.size() == 0 ? 0 : INFINITY;
-  return (got - want).cwiseAbs().maxCoeff() / want.cwiseAbs().maxCoeff();
+  return test::largest(got - want) / test::largest(want);
 }
 
 /// The row of the net's input for one sample, in long double: [x; t; sin k pi t; cos k pi t; c].
@@ -284,7 +285,7 @@ TEMPLATE_TEST_CASE("a call with many columns is the same as tiles of them", "[fi
   for (Index j : {Index(0), fm::tile_columns - 1, fm::tile_columns, n - 1}) {  // and of each sample alone, to rounding
     fm::Matrix<Scalar> one(2, 1);
     net(b.x.col(j), b.t.col(j), b.c.col(j), one);
-    CHECK((one - v.col(j)).cwiseAbs().maxCoeff() <= 50 * std::numeric_limits<Scalar>::epsilon());
+    CHECK(test::largest(one - v.col(j)) <= 50 * std::numeric_limits<Scalar>::epsilon());
   }
 }
 

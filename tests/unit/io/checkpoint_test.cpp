@@ -253,6 +253,29 @@ TEMPLATE_TEST_CASE("weights that are not finite are refused", "[io]", float, dou
   }
 }
 
+TEST_CASE("a net that could not be read again is not saved, and the old file stays", "[io]") {
+  const Folder folder;
+  const std::string path = folder / "net";
+  fm::VelocityMlp<float> net = make<float>(small);
+  fm::save(path, net);
+  const std::string before = read(path);
+  net.parameters()(2) = std::numeric_limits<float>::quiet_NaN();
+  CHECK(test::message_of<std::invalid_argument>([&] { fm::save(path, net); }) ==
+        "flowmatch: save: expected finite numbers in net.parameters(), got nan in row 2, column 0");
+  fm::Rng rng(1);
+  const fm::VelocityMlp<float> deep({.dim = 1, .hidden = std::vector<fm::Index>(10001, 1)}, rng);
+  CHECK(test::message_of<std::runtime_error>([&] {
+          fm::save(path, deep);
+        }).find("flowmatch: " + path + ": expected up to 10000 whole numbers below 10^7 in metadata \"hidden\"") == 0);
+  const fm::ConditionalVelocityMlp<float> wide(
+      {.dim = 1, .classes = 10'000'000, .embedding_dim = 1, .vector_dim = 0, .hidden = {1}}, rng);
+  CHECK(test::message_of<std::runtime_error>([&] {
+          fm::save(path, wide);
+        }).find("flowmatch: " + path + ": expected up to 10000 whole numbers below 10^7 in metadata \"classes\"") == 0);
+  CHECK(read(path) == before);
+  CHECK(folder.files() == 1);
+}
+
 TEMPLATE_TEST_CASE("every truncation of a net's file is refused", "[io]", float, double) {
   const Folder folder;
   const std::string path = folder / "net";

@@ -115,6 +115,23 @@ TEST_CASE("untidy files are refused with line, column and name of the first faul
     CHECK(complaint("a\n1\n\n2\n") == number("line 3, column 1 \"a\"", empty));
     CHECK(complaint("a\tb\n1\t\n") == number("line 2, column 2 \"b\"", empty));
   }
+  SECTION("whole numbers that would change") {
+    const auto exact = [](const std::string& scalar, const std::string& limit, const std::string& cell) {
+      return "line 2, column 1 \"a\": expected whole numbers that " + scalar + " holds exactly (to 2^" + limit +
+             "), got \"" + cell + "\"";
+    };
+    for (const std::string cell : {"16777217", "-16777217", "+0016777217", "1700000001", "123456789012345678901"})
+      CHECK(complaint<float>("a\n" + cell + "\n") == exact("float", "24", cell));
+    for (const std::string cell : {"16777216", "16777218", "-16777216", "000000016777216", "0000000000000", "1e9",
+                                   "16777217.0", "1700000000.5"})  // a decimal point asks for rounding
+      CHECK(complaint<float>("a\n" + cell + "\n") == "nothing thrown");
+    const Folder folder;
+    write(folder / "t.csv", "a\n9007199254740993\n");
+    CHECK(test::message_of<std::runtime_error>([&] { fm::load_csv<double>(folder / "t.csv"); }) ==
+          "flowmatch: " + (folder / "t.csv") + ": " + exact("double", "53", "9007199254740993"));
+    write(folder / "t.csv", "a\n9007199254740992\n1700000001\n");
+    CHECK(fm::load_csv<double>(folder / "t.csv").values(0, 1) == 1700000001);
+  }
   SECTION("text") {
     for (const std::string cell : {"x", "NA", "null", "-", "+", "+-1", "--1", "1 2", "1.2.3", "1e", "1e+", "0x10",
                                    "1_0", "1f", "12%", "$5", "#N/A",

@@ -278,6 +278,10 @@ TEMPLATE_TEST_CASE("a model that could not be loaded again is not saved", "[io]"
   model = steered<TestType>();
   model.normalizer.scale(2) = -1;
   CHECK(saving(model) == "flowmatch: save: expected normalizer.scale of row 2 >= 0, got -1");
+  model.net.parameters()(4) = std::numeric_limits<TestType>::infinity();
+  model.normalizer.scale(2) = 1;
+  CHECK(saving(model) == "flowmatch: save: expected finite numbers in net.parameters(), got inf in row 4, column 0");
+  model = steered<TestType>();
   model.normalizer.scale.resize(2);
   CHECK(saving(model) == "flowmatch: save: expected 3 entries in normalizer.scale, got 2");
   model = steered<TestType>();

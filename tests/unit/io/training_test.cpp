@@ -228,7 +228,7 @@ TEST_CASE("a training's file has the documented names and metadata", "[io][train
       keys ==
       "kind net dim condition_dim hidden activation residual time_frequencies zero_output path times batch "
       "learning_rate warmup cosine weight_decay clip_norm drop_condition ema_decay held_out evaluate_every keep_best "
-      "steps loss held_out_loss best_held_out_loss best_steps seed stream position samples pass_position pass_drawn ");
+      "steps loss held_out_loss best_held_out_loss best_steps seed stream position samples data_checksum pass_position pass_drawn ");
 }
 
 TEST_CASE("a trainer with another net, path or option than the file's is told all that differs", "[io][training]") {
@@ -296,6 +296,10 @@ TEST_CASE("a run on other data or with another generator than the file's is refu
   };
   CHECK(refused(51, fm::Rng(5, 2)) ==
         "flowmatch: Trainer::run: expected the 50 samples of the training that goes on, got 51");
+  CHECK(message_of<std::invalid_argument>([&] {
+          fm::Rng rng(5, 2);
+          trainer.run(normals<float>(2, 50, 4), rng);
+        }) == "flowmatch: Trainer::run: expected the data of the training that goes on, got others of the same size");
   CHECK(refused(50, fm::Rng(6, 2)) ==
         "flowmatch: Trainer::run: expected a generator of seed 5 and stream 2, as of the training that goes on, got 6 "
         "and 2");

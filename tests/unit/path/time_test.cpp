@@ -212,5 +212,7 @@ TEST_CASE("time samplers refuse options out of range", "[path]") {
   CHECK(message(fm::UShapedTime{.curve = 0}) == "flowmatch: UShapedTime: expected curve > 0, got 0");
   CHECK(message(fm::PowerTime{.exponent = -1}) == "flowmatch: PowerTime: expected 1 + exponent > 0, got 0");
   CHECK(message(fm::BetaTime{.a = 0}) == "flowmatch: BetaTime: expected a >= 0.01, got 0");
+  CHECK(test::message_of<std::invalid_argument>([] { fm::InverseVarianceWeight{.largest = 0}(0.5); }) ==
+        "flowmatch: InverseVarianceWeight: expected largest > 0, got 0");
   CHECK(message(fm::BetaTime{.b = NAN}) == "flowmatch: BetaTime: expected b >= 0.01, got nan");
 }

@@ -40,6 +40,8 @@ TEMPLATE_TEST_CASE("a model's samples are those of its net, brought back by hand
     const fm::Matrix<TestType> samples = fm::sample(m, 200, a, fm::Heun{}, {.steps = 5});
     CHECK(samples == m.normalizer.inverse(fm::sample(m.net, 200, b, fm::Heun{}, {.steps = 5})));
     CHECK(samples.rows() == 3);
+    const fm::Tsitouras adaptive{.rtol = 1e-3, .atol = 1e-3};
+    CHECK(fm::sample(m, 9, a, adaptive) == m.normalizer.inverse(fm::sample(m.net, 9, b, adaptive)));
     CHECK(a == b);
   };
   check(model);

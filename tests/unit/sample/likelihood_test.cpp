@@ -15,6 +15,7 @@
 
 #include "catch.hpp"
 #include "support/golden_net.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -106,7 +107,7 @@ TEST_CASE("any solver finds the log-likelihood", "[likelihood]") {
   const Eigen::RowVectorXd exact = fm::log_likelihood(field, x, c, fm::Rk4{}, {.steps = 400});
   const fm::Tsitouras tight{.rtol = 1e-11, .atol = 1e-11};
   const Eigen::RowVectorXd adaptive = fm::log_likelihood(field, x, c, tight);
-  CHECK((adaptive - exact).cwiseAbs().maxCoeff() < 1e-8);
+  CHECK(test::largest(adaptive - exact) < 1e-8);
   // Samples leave the batch when they are done: each keeps its condition and its probes.
   CHECK(fm::log_likelihood(field, x.middleCols(140, 7), c.middleCols(140, 7), tight) == adaptive.segment(140, 7));
   fm::Threads team(3);
@@ -114,12 +115,10 @@ TEST_CASE("any solver finds the log-likelihood", "[likelihood]") {
   const auto net = small_net<double>(1, 3);
   const Eigen::MatrixXd y = normals<double>(3, 150), d = normals<double>(1, 150, 4);
   fm::Rng a(1), b(1);
-  CHECK((fm::log_likelihood(net, y, d, a, tight, {.probes = 2}) -
-         fm::log_likelihood(net, y, d, b, fm::Rk4{}, {.steps = 200, .probes = 2}))
-            .cwiseAbs()
-            .maxCoeff() < 1e-8);
+  CHECK(test::largest(fm::log_likelihood(net, y, d, a, tight, {.probes = 2}) -
+                      fm::log_likelihood(net, y, d, b, fm::Rk4{}, {.steps = 200, .probes = 2})) < 1e-8);
   const auto [samples, log_p] = fm::sample_with_log_likelihood(net, d, a, tight);
-  CHECK((fm::log_likelihood(net, samples, d, tight) - log_p).cwiseAbs().maxCoeff() < 1e-8);
+  CHECK(test::largest(fm::log_likelihood(net, samples, d, tight) - log_p) < 1e-8);
   CHECK(test::message_of<std::runtime_error>([&] {
           fm::log_likelihood(net, y, d, fm::Tsitouras{.max_steps = 1});
         }).starts_with("flowmatch: log_likelihood: sample 0 stopped at t = "));
@@ -148,7 +147,7 @@ TEST_CASE("log-likelihoods are those of an independent program with PyTorch", "[
     const auto got =
         fm::log_likelihood(net, nets.columns(name + "/x"), nets.columns(name + "/c"), fm::Rk4{}, {.steps = 200});
     const Eigen::VectorXd want = golden.flat(name);
-    CHECK((got.transpose() - want).cwiseAbs().maxCoeff() < 1e-8);  // it took 400 steps
+    CHECK(test::largest(got.transpose() - want) < 1e-8);  // it took 400 steps
   }
 }
 
@@ -160,8 +159,8 @@ TEST_CASE("the divergence is the trace of the Jacobian, with more directions tha
     const Eigen::MatrixXd x = normals<double>(dim, n);
     const Eigen::MatrixXd x0 = fm::transport(net, x, fm::Heun{}, {.steps = 3, .from = 1, .to = 0});
     const Eigen::RowVectorXd want = fm::StandardNormal()(x0).array() - trace(net);
-    const double scale = want.cwiseAbs().maxCoeff();
-    CHECK((fm::log_likelihood(net, x, fm::Heun{}, {.steps = 3}) - want).cwiseAbs().maxCoeff() < 5e-13 * scale);
+    const double scale = test::largest(want);
+    CHECK(test::largest(fm::log_likelihood(net, x, fm::Heun{}, {.steps = 3}) - want) < 5e-13 * scale);
   }
 }
 
@@ -173,17 +172,17 @@ TEST_CASE("the source may be any density", "[likelihood]") {
     return Eigen::RowVectorXd(-y.cwiseAbs().colwise().sum().array() - 2 * std::log(2.0));
   };
   const Eigen::RowVectorXd want = laplace(x0).array() - trace(net);
-  CHECK((fm::log_likelihood(net, x, fm::Rk4{}, {.steps = 4}, laplace) - want).cwiseAbs().maxCoeff() < 1e-13);
+  CHECK(test::largest(fm::log_likelihood(net, x, fm::Rk4{}, {.steps = 4}, laplace) - want) < 1e-13);
 
   // Where the source has no density, neither has the flow.
   const auto square = [](const auto& y) {
     Eigen::RowVectorXd log_p(y.cols());
-    for (Index j = 0; j < y.cols(); ++j) log_p(j) = y.col(j).cwiseAbs().maxCoeff() < 1 ? -std::log(4.0) : -INFINITY;
+    for (Index j = 0; j < y.cols(); ++j) log_p(j) = test::largest(y.col(j)) < 1 ? -std::log(4.0) : -INFINITY;
     return log_p;
   };
   const Eigen::RowVectorXd log_p = fm::log_likelihood(net, x, fm::Rk4{}, {.steps = 4}, square);
   for (Index j = 0; j < 20; ++j) {
-    const bool inside = x0.col(j).cwiseAbs().maxCoeff() < 1;
+    const bool inside = test::largest(x0.col(j)) < 1;
     CHECK(std::isinf(log_p(j)) == !inside);
     if (inside) CHECK_THAT(log_p(j), WithinAbs(-std::log(4.0) - trace(net), 1e-13));
   }
@@ -258,7 +257,7 @@ TEST_CASE("probes are those of the generator, the same for all of a solve", "[li
   CHECK(estimate(1, fm::Rk4{}, 5) == estimate(1, fm::Rk4{}, 5));
   CHECK(estimate(1, fm::Rk4{}, 5) != estimate(2, fm::Rk4{}, 5));
   // Were they drawn anew in each evaluation, other steps would give another estimate.
-  CHECK((estimate(1, fm::Rk4{}, 20) - estimate(1, fm::Rk4{}, 40)).cwiseAbs().maxCoeff() < 1e-6);
+  CHECK(test::largest(estimate(1, fm::Rk4{}, 20) - estimate(1, fm::Rk4{}, 40)) < 1e-6);
 
   fm::Rng rng(1), untouched(1);
   fm::log_likelihood(net, x, rng, fm::Euler{}, {.steps = 2, .probes = 2});
@@ -275,19 +274,18 @@ TEMPLATE_TEST_CASE("samples come with the log-density that the way back finds", 
   fm::Rng rng(9), replay(9);
   const auto [x, log_p] = fm::sample_with_log_likelihood(net, 200, rng, fm::Rk4{}, {.steps = 50});
 #ifdef __FMA__  // a compiler may fuse products and sums in one of the two loops only
-  CHECK((x - fm::sample(net, 200, replay, fm::Rk4{}, {.steps = 50})).cwiseAbs().maxCoeff() <=
+  CHECK(test::largest(x - fm::sample(net, 200, replay, fm::Rk4{}, {.steps = 50})) <=
         100 * std::numeric_limits<TestType>::epsilon());
 #else
   CHECK(x == fm::sample(net, 200, replay, fm::Rk4{}, {.steps = 50}));
 #endif
-  CHECK(double((fm::log_likelihood(net, x, fm::Rk4{}, {.steps = 50}) - log_p).cwiseAbs().maxCoeff()) < tolerance);
+  CHECK(double(test::largest(fm::log_likelihood(net, x, fm::Rk4{}, {.steps = 50}) - log_p)) < tolerance);
 
   const fm::Matrix<TestType> c = normals<TestType>(2, 200, 10);
   const std::vector<double> grid = {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1};
   const auto steered = fm::sample_with_log_likelihood(policy, c, rng, fm::Rk4{}, {.grid = grid});
-  CHECK(double((fm::log_likelihood(policy, steered.x, c, fm::Rk4{}, {.grid = grid}) - steered.log_likelihood)
-                   .cwiseAbs()
-                   .maxCoeff()) < 3e-4);  // coarser
+  CHECK(double(test::largest(fm::log_likelihood(policy, steered.x, c, fm::Rk4{}, {.grid = grid}) -
+                             steered.log_likelihood)) < 3e-4);  // coarser
   fm::Rng a(11), b(11);
   const auto estimated = fm::sample_with_log_likelihood(policy, c, a, fm::Rk4{}, {.steps = 20, .probes = 1});
   CHECK(estimated.x == fm::sample_with_log_likelihood(policy, c, b, fm::Rk4{}, {.steps = 20}).x);  // noise comes first
@@ -307,7 +305,7 @@ TEMPLATE_TEST_CASE("a log-likelihood does not depend on the batch or the threads
   const TestType tolerance = 0;
 #endif
   for (const auto& [first, n] : {std::pair<Index, Index>{0, 128}, {128, 128}, {0, 1}, {7, 1}, {299, 1}, {3, 200}})
-    CHECK((of(first, n) - together.segment(first, n)).cwiseAbs().maxCoeff() <= tolerance);
+    CHECK(test::largest(of(first, n) - together.segment(first, n)) <= tolerance);
 
   fm::Threads team(3);
   CHECK(fm::log_likelihood(net, x, c, fm::Rk4{}, {.steps = 4, .team = &team}) == together);

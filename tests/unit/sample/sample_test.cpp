@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "support/allocations.hpp"
+#include "support/largest.hpp"
 
 namespace fm = flowmatch;
 
@@ -123,7 +124,7 @@ TEST_CASE("the exact flow between Gaussians carries x0 to m + S^(1/2) x0, and no
   fm::integrate(velocity, x, fm::Rk4{}, {.steps = 50});
   const fm::Matrix<double> expected = (field.root() * start).colwise() + field.parameters();
   // h^4 = 1.6e-7, with a constant that was measured as 0.1
-  CHECK((x - expected).cwiseAbs().maxCoeff() < 2e-7);
+  CHECK(test::largest(x - expected) < 2e-7);
   check_moments(x, 2e-7);
 }
 
@@ -141,7 +142,7 @@ TEMPLATE_TEST_CASE("a Sampler with the exact velocity between Gaussians makes N(
   fm::Matrix<TestType> noise(2, 5000);
   fm::fill_normal(replay, noise);
   const fm::Matrix<TestType> expected = (field.root() * noise).colwise() + field.parameters();
-  CHECK((x - expected).cwiseAbs().maxCoeff() < (sizeof(TestType) == 4 ? 5e-5 : 2e-7));
+  CHECK(test::largest(x - expected) < (sizeof(TestType) == 4 ? 5e-5 : 2e-7));
 }
 
 TEMPLATE_TEST_CASE("transport of data back to noise and forward again returns to the start", "[sample]", float,
@@ -151,7 +152,7 @@ TEMPLATE_TEST_CASE("transport of data back to noise and forward again returns to
   const fm::Matrix<TestType> data = fm::transport(field, noise, fm::Rk4{}, {.steps = 50});
   CHECK((data - noise).norm() > 1);
   const fm::Matrix<TestType> back = fm::transport(field, data, fm::Rk4{}, {.steps = 50, .from = 1, .to = 0});
-  CHECK((back - noise).cwiseAbs().maxCoeff() < (sizeof(TestType) == 4 ? 1e-4 : 4e-7));  // twice the error above
+  CHECK(test::largest(back - noise) < (sizeof(TestType) == 4 ? 1e-4 : 4e-7));  // twice the error above
 }
 
 TEMPLATE_TEST_CASE("a Sampler equals integrate on its field, for any number of columns", "[sample]", float, double) {
@@ -164,7 +165,7 @@ TEMPLATE_TEST_CASE("a Sampler equals integrate on its field, for any number of c
       sampler(x);
       CAPTURE(n);
 #ifdef __FMA__  // a compiler may fuse products and sums in one of the two loops only
-      CHECK((x - expected).cwiseAbs().maxCoeff() <= 100 * std::numeric_limits<TestType>::epsilon());
+      CHECK(test::largest(x - expected) <= 100 * std::numeric_limits<TestType>::epsilon());
 #else
       CHECK(x == expected);
 #endif
@@ -185,7 +186,7 @@ TEMPLATE_TEST_CASE("a sample does not depend on the batch that it is in", "[samp
   for (const fm::Index j : {0, 1, 128, 299}) {
     const fm::Matrix<TestType> alone = fm::transport(net, all.col(j), fm::Heun{}, {.steps = 6});
     // other kernels for one column: 12 evaluations of sums of 16 terms below 1
-    CHECK((alone - together.col(j)).cwiseAbs().maxCoeff() <= 200 * std::numeric_limits<TestType>::epsilon());
+    CHECK(test::largest(alone - together.col(j)) <= 200 * std::numeric_limits<TestType>::epsilon());
   }
 }
 
@@ -234,7 +235,7 @@ TEMPLATE_TEST_CASE("conditions steer their own samples", "[sample]", float, doub
   const fm::Matrix<TestType> x = fm::transport(net, start, c, fm::Rk4{}, {.steps = 4});
   fm::Matrix<TestType> expected = start;
   fm::integrate(net, expected, c, fm::Rk4{}, {.steps = 4});
-  CHECK((x - expected).cwiseAbs().maxCoeff() <= 100 * std::numeric_limits<TestType>::epsilon());
+  CHECK(test::largest(x - expected) <= 100 * std::numeric_limits<TestType>::epsilon());
 
   fm::Matrix<TestType> changed = c;
   changed.col(150) *= 2;  // in the second tile
@@ -388,9 +389,9 @@ TEMPLATE_TEST_CASE("an adaptive method samples as closely as its tolerance says"
   fm::Matrix<TestType> noise(2, 1000);
   fm::fill_normal(replay, noise);
   const fm::Matrix<TestType> expected = (field.root() * noise).colwise() + field.parameters();
-  CHECK((x - expected).cwiseAbs().maxCoeff() < TestType(4e-4));  // errors of 1e-5 (1 + |x|) in each of some ten steps
+  CHECK(test::largest(x - expected) < TestType(4e-4));  // errors of 1e-5 (1 + |x|) in each of some ten steps
   const fm::Matrix<TestType> back = fm::transport(field, x, fm::Tsitouras{}, {.from = 1, .to = 0});
-  CHECK((back - noise).cwiseAbs().maxCoeff() < TestType(1e-3));  // and errors grow by up to 2 on the way back
+  CHECK(test::largest(back - noise) < TestType(1e-3));  // and errors grow by up to 2 on the way back
 }
 
 TEMPLATE_TEST_CASE("adaptive samples of a net have the same bits alone, in any batch and on any number of threads",

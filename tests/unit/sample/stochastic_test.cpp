@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Stochastic sampling: the score against a closed form, and the same distributions as the flow.
+#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <flowmatch/flowmatch.hpp>
 #include <numbers>
 
 #include "catch.hpp"
+#include "support/gaussian_field.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -91,6 +94,63 @@ TEST_CASE("noise on the way leaves the distribution as it is, whatever its amoun
   check("memoryless", fm::MemorylessDiffusion{});
 }
 
+namespace {
+
+/// The variance of the samples of a field that is linear in x (one row), free of chance: a sample is a sum of its start
+/// and the noise of each step, with factors that runs on known noise give away.
+template <class Field, class D, class S>
+double variance_of(const Field& linear, const D& diffusion, fm::StochasticMethod method, Index steps,
+                   const S& schedule) {
+  const Index n = steps + 5;
+  Eigen::MatrixXd noise(steps, n), of_step(1, n), from_0 = Eigen::MatrixXd::Zero(1, n),
+                                                  from_1 = Eigen::MatrixXd::Ones(1, n);
+  fm::Rng rng(5), first = rng, second = rng;
+  for (Index k = 0; k < steps; ++k) {
+    fm::fill_normal(rng, of_step);
+    noise.row(k) = of_step;
+  }
+  for (auto [x, same] : {std::pair(&from_0, &first), std::pair(&from_1, &second)})
+    fm::integrate_stochastic(linear, *x, Eigen::MatrixXd(0, n), *same, diffusion, method, {.steps = steps}, schedule);
+  const Eigen::VectorXd factors = noise.transpose().householderQr().solve(from_0.transpose());
+  return std::pow(from_1(0, 0) - from_0(0, 0), 2) + factors.squaredNorm();
+}
+
+}
+
+TEMPLATE_TEST_CASE("the variance comes at weak order 1 by Euler and 2 by Heun, on any schedule", "[sample]",
+                   fm::LinearSchedule, fm::CosineSchedule, fm::PolynomialSchedule) {
+  const test::GaussianField<TestType> exact{Eigen::VectorXd::Zero(1), Eigen::MatrixXd::Constant(1, 1, 0.25)};
+  const auto f = [&](const auto& x, const auto& t, const auto& c, auto& v) {
+    typename test::GaussianField<TestType>::Workspace w;
+    exact.forward(x, t, c, v, w);
+  };
+  for (const auto method : {fm::StochasticMethod::euler, fm::StochasticMethod::heun}) {
+    const auto error = [&](Index steps) {
+      return std::abs(variance_of(f, fm::SigmaDiffusion{}, method, steps, TestType()) - 0.25);
+    };
+    const double coarse = error(80), fine = error(160), order = std::log2(coarse / fine);
+    INFO("errors " << coarse << ", " << fine << ", order " << order);
+    CHECK(fine < 0.01);  // of 0.25; with the score of another schedule it would stay
+    CHECK(std::abs(order - (method == fm::StochasticMethod::euler ? 1 : 2)) < 0.25);  // the next order shows a little
+  }
+  if constexpr (!std::is_same_v<TestType, fm::LinearSchedule>)
+    CHECK(std::abs(variance_of(f, fm::SigmaDiffusion{}, fm::StochasticMethod::heun, 160, fm::LinearSchedule()) - 0.25) >
+          0.02);
+}
+
+TEST_CASE("a field of pairs that are not independent has no score: noise on the way spoils its samples", "[sample]") {
+  // x1 = 3 x0, as transport would pair them: x_t = (1 + 2 t) x0.
+  const auto f = [](const auto& x, const auto& t, const auto&, auto& v) {
+    for (Index j = 0; j < x.cols(); ++j) v(0, j) = 2 * x(0, j) / (1 + 2 * t(j));
+  };
+  const auto deviation = [&](double scale) {
+    const fm::LinearSchedule linear;
+    return std::sqrt(variance_of(f, fm::SigmaDiffusion{scale}, fm::StochasticMethod::heun, 100, linear));
+  };
+  CHECK(std::abs(deviation(0) - 3) < 0.01);
+  CHECK(deviation(1) < 2.5);
+}
+
 TEST_CASE("noise without its drift changes the distribution, so that the test above can fail", "[sample]") {
   fm::Rng rng(3);
   Eigen::MatrixXd x = drawn(fm::SigmaDiffusion{.scale = 0}, fm::StochasticMethod::heun, 100, 20000), z = x;
@@ -112,7 +172,7 @@ TEST_CASE("without noise the stochastic steps are those of Euler and Heun", "[sa
       fm::integrate(field, b, fm::Heun{}, {.steps = 20});
     else
       fm::integrate(field, b, fm::Euler{}, {.steps = 20});
-    CHECK((a - b).cwiseAbs().maxCoeff() < 1e-12);
+    CHECK(test::largest(a - b) < 1e-12);
     CHECK(report.evaluations == (heun ? 40 : 20));
   }
 }

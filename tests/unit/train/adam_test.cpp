@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "support/golden_net.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -37,7 +38,7 @@ Scalar minimise_quadratic(Optimizer optimizer, const fm::Vector<Scalar>& start, 
     if (cool) optimizer.options.learning_rate = rate * (1 - double(k) / steps);
     optimizer.step(p, gradient);
   }
-  return (p - target).cwiseAbs().maxCoeff();
+  return test::largest(p - target);
 }
 
 /// That a bad step throws the message and changes neither parameters nor the state: the next steps are those of an
@@ -88,8 +89,8 @@ TEST_CASE("a hundred steps of each optimiser end where PyTorch's do", "[train][g
     const Eigen::VectorXd want = test::golden_blocks(golden, name + "/end/", net);
     CHECK(worst < 1e-10);
     // Rounding of 1e-16 a step, which Adam's division by small roots and the loss's curvature amplify
-    CHECK((net.parameters() - want).cwiseAbs().maxCoeff() < 1e-10);
-    CHECK((net.parameters() - test::golden_blocks(golden, "start/", net)).cwiseAbs().maxCoeff() > 0.05);
+    CHECK(test::largest(net.parameters() - want) < 1e-10);
+    CHECK(test::largest(net.parameters() - test::golden_blocks(golden, "start/", net)) > 0.05);
   };
   follow("adam", [](const auto& p) { return fm::Adam(p, {.learning_rate = 1e-2}); });
   follow("adam_other", [](const auto& p) {
@@ -140,7 +141,7 @@ TEMPLATE_TEST_CASE("AdamW without gradient only shrinks the parameters, Adam kee
     plain.step(q, zero);
   }
   const Scalar factor = Scalar(std::pow(1 - 0.1 * 0.5, 10));
-  CHECK((p - factor * start).cwiseAbs().maxCoeff() <= 40 * std::numeric_limits<Scalar>::epsilon());
+  CHECK(test::largest(p - factor * start) <= 40 * std::numeric_limits<Scalar>::epsilon());
   CHECK(q == start);
 }
 
@@ -169,7 +170,7 @@ TEMPLATE_TEST_CASE("a learning rate changed between steps takes effect", "[train
     optimiser.step(p, gradient);
     slow.step(q, gradient);
     // a quarter of the step; both are rounded to epsilon of the parameters
-    CHECK(((p - before) - 4 * (q - before)).cwiseAbs().maxCoeff() <= 40 * std::numeric_limits<Scalar>::epsilon());
+    CHECK(test::largest((p - before) - 4 * (q - before)) <= 40 * std::numeric_limits<Scalar>::epsilon());
     CHECK((q - before).cwiseAbs().minCoeff() > 0);
     slow.options.learning_rate = 0;
     const fm::Vector<Scalar> rest = q;
@@ -267,6 +268,9 @@ TEMPLATE_TEST_CASE("clip_norm refuses a bad limit and a gradient that is not fin
   using Scalar = TestType;
   fm::Vector<Scalar> g = fm::Vector<Scalar>::Ones(3);
   const auto message = [](const auto& f) { return test::message_of<std::invalid_argument>(f); };
+  fm::Vector<TestType> huge = fm::Vector<TestType>::Constant(8, std::numeric_limits<TestType>::max());
+  CHECK(message([&] { fm::clip_norm(huge, 1); }) ==
+        "flowmatch: clip_norm: expected a gradient whose norm is finite, got inf");
   CHECK(message([&] { fm::clip_norm(g, 0); }) == "flowmatch: clip_norm: expected max_norm > 0, got 0");
   CHECK(message([&] { fm::clip_norm(g, -2); }) == "flowmatch: clip_norm: expected max_norm > 0, got -2");
   CHECK(message([&] { fm::clip_norm(g, NAN); }) == "flowmatch: clip_norm: expected max_norm > 0, got nan");

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "catch.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -24,7 +25,7 @@ TEMPLATE_TEST_CASE("the average of a constant approaches it by the product of th
     product *= k < 81 ? k / (k + 9.0) : 0.9;  // k / (k + 9) reaches 0.9 at k = 81
     const fm::Vector<Scalar> want = rest + Scalar(product) * (start - rest);
     // each update rounds to epsilon, and the errors before shrink with the average
-    CHECK((ema.parameters() - want).cwiseAbs().maxCoeff() <= 20 * std::numeric_limits<Scalar>::epsilon());
+    CHECK(test::largest(ema.parameters() - want) <= 20 * std::numeric_limits<Scalar>::epsilon());
   }
 }
 
@@ -41,10 +42,10 @@ TEMPLATE_TEST_CASE("the average is the weighted sum of all parameters it has see
       ema.update(p);
       const double d = std::min(decay, k / (k + 9.0));
       want = d * want + (1 - d) * p.template cast<double>();
-      CHECK((ema.parameters().template cast<double>() - want).cwiseAbs().maxCoeff() <=
+      CHECK(test::largest(ema.parameters().template cast<double>() - want) <=
             20 * double(std::numeric_limits<Scalar>::epsilon()));
       if (decay == 0)  // then it is the last parameters
-        CHECK((ema.parameters() - p).cwiseAbs().maxCoeff() <= 4 * std::numeric_limits<Scalar>::epsilon());
+        CHECK(test::largest(ema.parameters() - p) <= 4 * std::numeric_limits<Scalar>::epsilon());
     }
   }
 }

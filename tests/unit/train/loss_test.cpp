@@ -15,6 +15,7 @@
 #include "catch.hpp"
 #include "support/allocations.hpp"
 #include "support/golden_net.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -65,7 +66,7 @@ template <class Scalar> double rounding(Index n) {
 
 /// Largest difference, relative to the largest entry.
 template <class Scalar> double relative_error(const fm::Vector<Scalar>& got, const fm::Vector<Scalar>& want) {
-  return double((got - want).cwiseAbs().maxCoeff() / want.cwiseAbs().maxCoeff());
+  return double(test::largest(got - want) / test::largest(want));
 }
 
 }
@@ -187,8 +188,8 @@ TEST_CASE("softmax cross-entropy of an Mlp is PyTorch's, with its gradient", "[t
   fm::Mlp<double>::Workspace workspace;
   Eigen::MatrixXd y(5, 12), dy(5, 12), dx;
   net.forward(golden.columns("x"), y, workspace);
-  CHECK((y - golden.columns("y")).cwiseAbs().maxCoeff() < 1e-13 * y.cwiseAbs().maxCoeff());
-  CHECK(y.cwiseAbs().maxCoeff() > 200);  // the case that exp alone would not survive in float
+  CHECK(test::largest(y - golden.columns("y")) < 1e-13 * test::largest(y));
+  CHECK(test::largest(y) > 200);  // the case that exp alone would not survive in float
   fm::softmax_cross_entropy(labels)(y, 0, dy);
   gradient.setZero();
   net.backward(dy, workspace, gradient, dx);
@@ -202,13 +203,13 @@ TEMPLATE_TEST_CASE("softmax cross-entropy knows its simple values", "[train]", f
   const double epsilon = double(std::numeric_limits<Scalar>::epsilon());
   fm::Matrix<Scalar> y = fm::Matrix<Scalar>::Zero(3, 3), dy(3, 3);
   CHECK_THAT(double(loss(y, 0, dy)), WithinAbs(std::log(3.0), 4 * epsilon));  // all alike
-  CHECK(dy.colwise().sum().cwiseAbs().maxCoeff() <= 2 * Scalar(epsilon));     // a shift of all outputs is free
+  CHECK(test::largest(dy.colwise().sum()) <= 2 * Scalar(epsilon));            // a shift of all outputs is free
   y.setConstant(Scalar(1e4));
   CHECK_THAT(double(loss(y, 0, dy)), WithinAbs(std::log(3.0), 1e4 * epsilon));
   y.setZero();
   for (Index j = 0; j < 3; ++j) y(labels[j], j) = 1000;  // certain and right
   CHECK(loss(y, 0, dy) == 0);
-  CHECK(dy.cwiseAbs().maxCoeff() < Scalar(1e-30));
+  CHECK(test::largest(dy) < Scalar(1e-30));
   y = -y;  // certain and wrong: 1000 + log 2
   CHECK_THAT(double(loss(y, 0, dy)), WithinRel(1000 + std::log(2.0), 4 * epsilon));
 }
@@ -225,7 +226,7 @@ TEMPLATE_TEST_CASE("the ready output losses divide by the whole batch in every t
     const Scalar value = loss(y, 0, whole);
     const Scalar sum = loss(y.leftCols(4), 0, parts.leftCols(4)) + loss(y.rightCols(6), 4, parts.rightCols(6));
     CHECK_THAT(double(sum), WithinRel(double(value), 10 * epsilon));
-    CHECK((parts - whole).cwiseAbs().maxCoeff() <= Scalar(epsilon));
+    CHECK(test::largest(parts - whole) <= Scalar(epsilon));
     CHECK(loss.samples() == 10);
   };
   check(fm::mean_squared_error(target));

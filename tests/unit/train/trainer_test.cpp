@@ -11,6 +11,7 @@
 
 #include "catch.hpp"
 #include "support/allocations.hpp"
+#include "support/largest.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"
 
@@ -476,7 +477,7 @@ TEMPLATE_TEST_CASE("a loss that is not finite ends the training likewise", "[tra
   CHECK(contains(message, {"flowmatch: Trainer::run: training diverged in step 1 (learning rate 1e+",
                            "layer layers.0.weight", "FlowMatchingLoss: the loss is"}));
   CHECK(fm::all_finite(p.net.parameters().data(), p.net.parameters().size()));
-  CHECK(p.net.parameters().cwiseAbs().maxCoeff() > Scalar(rate / 2));  // those after step 0
+  CHECK(test::largest(p.net.parameters()) > Scalar(rate / 2));  // those after step 0
 }
 
 TEST_CASE("weights that overflow in a step are taken back", "[train][trainer]") {
@@ -488,6 +489,15 @@ TEST_CASE("weights that overflow in a step are taken back", "[train][trainer]") 
           "flowmatch: Trainer::run: training diverged in step 0 (learning rate 1e+39, layer layers.0.weight): the step "
           "makes weights infinite");
     CHECK(p.net.parameters() == before);
+    // Adam's means hold the step that was taken back: no state to go on from.
+    CHECK(test::message_of<std::invalid_argument>([&] { trainer.state(); }) ==
+          "flowmatch: Trainer::state: the run diverged: go on from an earlier state");
+    fm::Rng rng(1);
+    const auto none = [](const fm::TrainingStep&) { return false; };
+    fm::Trainer calm(p.net, {.steps = 1, .batch = 300});
+    calm.run(p.data, rng, none);
+    trainer.resume(fm::Trainer(p.net, {.ema_decay = ema_decay}).state());
+    CHECK(trainer.state().report.steps == 0);
   }
 }
 
@@ -605,7 +615,7 @@ TEST_CASE("a held-out loss that is not finite ends the training with the weights
   CHECK(contains(message, {"in step 2 (learning rate 0.001): flowmatch: HeldOutLoss: the loss is"}));
   CHECK(p.net.parameters() != weights);  // those of step 2, which the observer did not get to see
   CHECK(p.net.parameters() != trainer.averaged());
-  CHECK((p.net.parameters() - weights).cwiseAbs().maxCoeff() < 0.01f);
+  CHECK(test::largest(p.net.parameters() - weights) < 0.01f);
 }
 
 TEST_CASE("an error of a field that says nothing of divergence keeps its text or its type", "[train][trainer]") {
@@ -692,6 +702,8 @@ TEST_CASE("the trainer refuses what it cannot train on, and leaves the net as it
   };
   CHECK(contains(message([&] { fraction.run(fill, rng); }), {"options.held_out is a fraction of data"}));
   CHECK(message([&] { trainer.run(fill, rng); }) == "flowmatch: FlowMatchingLoss: expected 20 columns in c, got 7");
+  CHECK(message([&] { fraction.hold_out(p.data, p.data, Eigen::RowVectorXf::Zero(700), p.c); }) ==
+        "flowmatch: Trainer::hold_out: expected options.held_out = 0 for a set of one's own, got 0.001");
   fm::Trainer no_average(p.net, {.ema_decay = 0});
   CHECK(message([&] { no_average.averaged(); }) ==
         "flowmatch: Trainer::averaged: there is no average, since options.ema_decay is 0");

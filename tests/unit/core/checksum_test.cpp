@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "flowmatch/io/checksum.hpp"
+#include "flowmatch/core/checksum.hpp"
 
 #include <string>
 
