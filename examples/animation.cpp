@@ -20,7 +20,7 @@ int main(int argc, char** argv) try {
   fm::Trainer trainer(net, {.steps = options.steps, .batch = 512, .learning_rate = 1e-2, .warmup = 100, .cosine = true},
                       team);
   support::Progress bar(options.steps, "training");
-  trainer.run(data, rng, [&](const fm::TrainingStep& now) { bar.update(int(now.step), now.loss); });
+  trainer.run(data, rng, bar.observer());
   bar.finish();
 
   // The observer sees every point of the time grid: these are the pictures of the animation.

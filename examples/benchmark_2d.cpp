@@ -79,7 +79,7 @@ fm::VelocityMlp<float> trained_with(const auto& coupling, const Recipe& recipe, 
                              {.coupled = recipe.coupled, .ahead = team.size() > 1}, source);
   support::Progress bar(int(recipe.training.steps), label);
   fm::Trainer(net, recipe.training, team, fm::ConstantSigmaPath{{.sigma = recipe.sigma}})
-      .run(batches, rng, [&](const fm::TrainingStep& now) { bar.update(int(now.step), now.loss); });
+      .run(batches, rng, bar.observer());
   return net;
 }
 

@@ -51,11 +51,7 @@ template <class Take> support::Places places(int last_x, int last_y, int step, c
 int main(int argc, char** argv) try {
   bool quick = false;
   const auto options = support::parse(argc, argv, "Learns the patches of a picture of a cat, place by place.",
-                                      {.steps = 5000, .threads = 2}, [&](CLI::App& app) {
-                                        app.add_flag("--quick", quick,
-                                                     "a run of seconds that checks only that the figures move the "
-                                                     "right way");
-                                      });
+                                      {.steps = 5000, .threads = 2}, support::quick_flag(quick));
   fm::Rng rng(options.seed);
 
   // Every patch of the picture but those on a grid of their own, which are held out.
@@ -91,7 +87,7 @@ int main(int argc, char** argv) try {
                        .ema_decay = quick ? 0.98 : 0.999},
                       team);
   support::Progress bar(steps, "training");
-  trainer.run(z, c, rng, [&](const fm::TrainingStep& now) { bar.update(int(now.step), now.loss); });
+  trainer.run(z, c, rng, bar.observer());
   bar.finish();
 
   // The whole picture on its way: noise at t = 0, the cat at t = 1.

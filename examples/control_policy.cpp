@@ -47,7 +47,7 @@ void train(const support::Options& options) {
         fm::fill_normal(r, x0);
         demonstrate(r, x1, c);
       },
-      rng, [&](const fm::TrainingStep& now) { bar.update(int(now.step), now.loss); });
+      rng, bar.observer());
   bar.finish();
   fm::write_header((options.out / "control_policy.hpp").string(), net, "policy");
   std::printf("wrote %s; in examples/data it is compiled into this program\n",

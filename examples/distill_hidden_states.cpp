@@ -16,9 +16,8 @@ namespace colour = support::colour;
 
 int main(int argc, char** argv) try {
   bool quick = false;
-  const auto options = support::parse(
-      argc, argv, "Carries hidden states of a student model to those of its teacher.", {.steps = 3000, .threads = 2},
-      [&](CLI::App& app) { app.add_flag("--quick", quick, "a few seconds: small nets, and bounds that they reach"); });
+  const auto options = support::parse(argc, argv, "Carries hidden states of a student model to those of its teacher.",
+                                      {.steps = 3000, .threads = 2}, support::quick_flag(quick));
   const int steps = quick ? std::min(options.steps, 1000) : options.steps;
   const fm::Index width = quick ? 128 : 256, batch = quick ? 256 : 512;
   fm::Rng rng(options.seed);
@@ -91,7 +90,7 @@ int main(int argc, char** argv) try {
         support::add_noise(r, 0.5f, x0);
         support::add_noise(r, 0.3f, c);  // against learning by heart
       },
-      rng, [&](const fm::TrainingStep& now) { bar.update(int(now.step), now.loss); });
+      rng, bar.observer());
   bar.finish();
   const auto draw = [&](int samples, int euler_steps) {
     fm::Sampler sampler(net, fm::Euler{}, {.steps = euler_steps}, team);

@@ -37,9 +37,8 @@ Eigen::MatrixXf old_answers(const fm::FlowModel<>& old, const Eigen::MatrixXf& a
 
 int main(int argc, char** argv) try {
   bool quick = false;
-  const auto options =
-      support::parse(argc, argv, "Moves a changed robot arm after a few measured poses.", {.steps = 5000, .threads = 2},
-                     [&](CLI::App& app) { app.add_flag("--quick", quick, "a small net for a few seconds"); });
+  const auto options = support::parse(argc, argv, "Moves a changed robot arm after a few measured poses.",
+                                      {.steps = 5000, .threads = 2}, support::quick_flag(quick));
   fm::Rng rng(options.seed);
   fm::Threads team(options.threads);
 

@@ -79,7 +79,7 @@ int main(int argc, char** argv) try {
   bool quick = false;
   auto options = support::parse(
       argc, argv, "Infers the parameters of an epidemic from simulations and compares with Markov chains.",
-      {.steps = 6000}, [&](CLI::App& app) { app.add_flag("--quick", quick, "a short run, for tests"); });
+      {.steps = 6000, .threads = 2}, support::quick_flag(quick));
   if (quick) options.steps = std::min(options.steps, 400);
   const Eigen::VectorXd observed = epidemic::load_counts(support::data_file("flu1978.csv").string());
   fm::Rng rng(options.seed);
@@ -113,7 +113,7 @@ int main(int argc, char** argv) try {
   fm::Threads team(options.threads);
   fm::Trainer trainer(posterior.net, {.steps = options.steps, .batch = 512, .warmup = 100, .cosine = true}, team);
   support::Progress bar(options.steps, "training");
-  trainer.run(z, c, rng, [&](const fm::TrainingStep& step) { bar.update(int(step.step), step.loss); });
+  trainer.run(z, c, rng, bar.observer());
   bar.finish();
   const auto draws = [&](const Eigen::MatrixXf& of, fm::Index steps) -> Eigen::MatrixXd {
     return fm::sample(posterior, of, rng, fm::Euler{}, {.steps = steps}).cast<double>();
@@ -162,9 +162,7 @@ int main(int argc, char** argv) try {
   std::printf("wrote %s and infer_epidemic.safetensors\n", (options.out / "infer_epidemic.svg").c_str());
 
   const auto others = [](double of_abc, double of_gauss) {
-    char text[80];
-    std::snprintf(text, sizeof text, "nearest %.3g, linear-Gaussian %.3g", of_abc, of_gauss);
-    return std::string(text);
+    return support::worded("nearest", of_abc) + support::worded(", linear-Gaussian", of_gauss);
   };
   support::Claims claims(quick);
   claims.at_most("difference of means, sd", flow.shift, 0.3, 1.0, others(abc.shift, gauss.shift));

@@ -15,10 +15,9 @@ namespace colour = support::colour;
 int main(int argc, char** argv) try {
   constexpr fm::Index dim = 48, layers = 6, classes = 16, held_out = 1000;
   bool quick = false;
-  const auto options = support::parse(
-      argc, argv, "Learns the path of hidden states through the layers of a transformer.",
-      {.steps = 3000, .threads = 2},
-      [&](CLI::App& app) { app.add_flag("--quick", quick, "a few seconds: a small net, and bounds that it reaches"); });
+  const auto options =
+      support::parse(argc, argv, "Learns the path of hidden states through the layers of a transformer.",
+                     {.steps = 3000, .threads = 2}, support::quick_flag(quick));
   const int steps = quick ? std::min(options.steps, 1000) : options.steps;
   const fm::Index width = quick ? 128 : 256, batch = quick ? 256 : 512;
   fm::Rng rng(options.seed);

@@ -76,14 +76,12 @@ void draw(const support::CategoricalFlow& flow, const support::Lexicon& lexicon,
 
 int main(int argc, char** argv) try {
   bool quick = false;
-  auto options =
-      support::parse(argc, argv, "Learns to pronounce English words, by flow matching on embeddings.", {.steps = 1500},
-                     [&](CLI::App& app) { app.add_flag("--quick", quick, "a short run, for tests"); });
+  auto options = support::parse(argc, argv, "Learns to pronounce English words, by flow matching on embeddings.",
+                                {.steps = 1500, .threads = 2}, support::quick_flag(quick));
   if (quick) options.steps = std::min(options.steps, 250);
   const support::Lexicon lexicon =
       support::load_lexicon(support::data_file("g2p.csv").string(), support::data_file("g2p_variants.csv").string());
-  // Letters as fours, not ones: six ones would be lost beside a hundred rows of noise.
-  const Eigen::MatrixXf c = 4 * support::spellings(lexicon.train), test_c = 4 * support::spellings(lexicon.test);
+  const Eigen::MatrixXf c = support::spellings(lexicon.train), test_c = support::spellings(lexicon.test);
   const Eigen::MatrixXi y = support::pronunciations(lexicon, lexicon.train);
   const fm::Index count = fm::Index(lexicon.symbols.size()), batch = quick ? 256 : 512;
   const std::vector<fm::Index> hidden(4, quick ? 192 : 384);
@@ -172,7 +170,7 @@ int main(int argc, char** argv) try {
                        .weight_decay = 0.05},
                       team, path, early);
   support::Progress plain_bar(options.steps, "flow, mean square");
-  trainer.run(x1, c, rng, [&](const fm::TrainingStep& step) { plain_bar.update(int(step.step), step.loss); });
+  trainer.run(x1, c, rng, plain_bar.observer());
   plain_bar.finish();
 
   const auto speak = [&](const auto& field, fm::Index steps) {
@@ -201,20 +199,16 @@ int main(int argc, char** argv) try {
   draw(flow, lexicon, shown, rng, options.out / "spell_to_sound.svg");
   std::printf("wrote %s\n", (options.out / "spell_to_sound.svg").c_str());
 
-  const auto baseline = [](const char* name, double value) {
-    char text[60];
-    std::snprintf(text, sizeof text, "%s %.3f", name, value);
-    return std::string(text);
-  };
   support::Claims claims(quick);
   claims.at_most("consensus of 10: phonemes wrong", of_ten.errors, 0.125, 0.5,
-                 baseline("classifier", likeliest.errors));
-  claims.at_least("consensus of 10: words right", of_ten.right, 0.68, 0.15, baseline("classifier", likeliest.right));
+                 support::worded("classifier", likeliest.errors));
+  claims.at_least("consensus of 10: words right", of_ten.right, 0.68, 0.15,
+                  support::worded("classifier", likeliest.right));
   claims.at_least("... less the classifier's", of_ten.right - likeliest.right, -0.02, -0.4, "level");
-  claims.at_least("one sample: words right", one.right, 0.68, 0.15, baseline("classifier", one_drawn.right));
+  claims.at_least("one sample: words right", one.right, 0.68, 0.15, support::worded("classifier", one_drawn.right));
   claims.at_least("... less the classifier's", one.right - one_drawn.right, 0, -0.1, "level");
   claims.at_least("... less the plain loss's", one.right - mean_square.right, 0.15, 0.1,
-                  baseline("mean square", mean_square.right));
+                  support::worded("mean square", mean_square.right));
   return claims.close();
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Any CSV of numbers: learns its rows, writes new ones under the same header, and tells how good they are.
+#include <array>
 #include <cstdio>
 #include <flowmatch/flowmatch.hpp>
 
@@ -14,20 +15,24 @@ namespace colour = support::colour;
 
 namespace {
 
-/// Mean and deviation of each column beside those of the data, and the largest difference of two correlations.
+/// Mean and deviation of each column, generated, held out and trained on, and how far the correlations are apart.
 void compare(const std::vector<std::string>& names, const Eigen::MatrixXf& x, const Eigen::MatrixXf& held_out,
              const Eigen::MatrixXf& train) {
-  const auto deviation = [](const auto& row) { return std::sqrt((row.array() - row.mean()).square().mean()); };
-  std::printf("\n%-26s %12s %12s   %12s %12s\n", "column", "mean", "of the data", "deviation", "of the data");
-  for (fm::Index i = 0; i < x.rows(); ++i)
-    std::printf("%-26s %12.5g %12.5g   %12.5g %12.5g\n", names[std::size_t(i)].substr(0, 26).c_str(),
-                double(x.row(i).mean()), double(train.row(i).mean()), double(deviation(x.row(i))),
-                double(deviation(train.row(i))));
+  std::printf("\n%-24s %32s   %32s\n%-24s", "", "mean", "deviation", "column");
+  for (const char* gap : {" ", "   "}) std::printf("%s%10s %10s %10s", gap, "generated", "held-out", "training");
+  for (fm::Index i = 0; i < x.rows(); ++i) {
+    const std::array rows = {x.row(i).cast<double>().eval(), held_out.row(i).cast<double>().eval(),
+                             train.row(i).cast<double>().eval()};
+    std::printf("\n%-24s", names[std::size_t(i)].substr(0, 24).c_str());
+    for (const auto& row : rows) std::printf(" %10.4g", row.mean());
+    std::printf("  ");
+    for (const auto& row : rows) std::printf(" %10.4g", std::sqrt((row.array() - row.mean()).square().mean()));
+  }
   const Eigen::MatrixXd of_train = support::correlations(train);
   const auto distance = [&](const Eigen::MatrixXf& rows) {
     return (support::correlations(rows) - of_train).norm() / double(of_train.rows());
   };
-  std::printf("\ncorrelations, root mean square difference to the training rows: generated %.3f, held-out %.3f\n",
+  std::printf("\n\ncorrelations, root mean square difference to the training rows: generated %.3f, held-out %.3f\n",
               distance(x), distance(held_out));
 }
 
@@ -152,7 +157,7 @@ int main(int argc, char** argv) try {
     return saved.after_step();
   });
   bar.finish();
-  if (report.steps < options.steps) return saved.stopped();
+  if (const int status = saved.after_run()) return status;
   std::printf("held-out loss %.3f, lowest after step %ld: these weights are kept\n", *report.best_held_out_loss,
               long(report.best_steps));
 

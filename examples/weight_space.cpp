@@ -18,11 +18,7 @@ namespace colour = support::colour;
 int main(int argc, char** argv) try {
   bool quick = false;
   const auto options = support::parse(argc, argv, "Trains 2,000 small classifiers and a flow over their weights.",
-                                      {.steps = 5000, .threads = 2}, [&](CLI::App& app) {
-                                        app.add_flag("--quick", quick,
-                                                     "a run of seconds that checks only that the figures move the "
-                                                     "right way");
-                                      });
+                                      {.steps = 5000, .threads = 2}, support::quick_flag(quick));
   fm::Rng rng(options.seed);
   fm::Threads team(options.threads);
 
@@ -50,7 +46,7 @@ int main(int argc, char** argv) try {
                        .ema_decay = quick ? 0.99 : 0.999},
                       team);
   support::Progress bar(steps, "flow");
-  trainer.run(z, rng, [&](const fm::TrainingStep& now) { bar.update(int(now.step), now.loss); });
+  trainer.run(z, rng, bar.observer());
   bar.finish();
 
   // 400 new nets, and what else one could make of the 2,000.

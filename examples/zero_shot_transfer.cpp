@@ -39,9 +39,8 @@ std::string where(float beyond) {
 
 int main(int argc, char** argv) try {
   bool quick = false;
-  auto options =
-      support::parse(argc, argv, "Moves robot arms that the flow was not trained on.", {.steps = 4000, .threads = 2},
-                     [&](CLI::App& app) { app.add_flag("--quick", quick, "small nets for a few seconds"); });
+  auto options = support::parse(argc, argv, "Moves robot arms that the flow was not trained on.",
+                                {.steps = 4000, .threads = 2}, support::quick_flag(quick));
   fm::Rng rng(options.seed);
   fm::Threads team(options.threads);
   const fm::Index width = quick ? 64 : 256;
@@ -102,9 +101,8 @@ int main(int argc, char** argv) try {
                 told_alike, nearest, fixed(targets), scaled, regressed);
     if (beyond > 0.2f) continue;
 
-    char text[40];
-    std::snprintf(text, sizeof text, "nearest known pose %.3f", nearest);
-    claims.at_most(where(beyond) + ", median miss", reached, beyond > 0 ? 0.03 : 0.025, 0.25, text);
+    claims.at_most(where(beyond) + ", median miss", reached, beyond > 0 ? 0.03 : 0.025, 0.25,
+                   support::worded("nearest known pose", nearest));
     claims.at_most(where(beyond) + ", part of the nearest known pose's", reached / nearest, 1 / 3., 3, "1");
     claims.at_most(where(beyond) + ", part of one scaled arm's", reached / scaled, 0.25, 1, "1");
     claims.at_most(where(beyond) + ", part of the most alike arm's", reached / told_alike, 0.6, 1.5, "1");
@@ -120,7 +118,9 @@ int main(int argc, char** argv) try {
       if (!support::both_elbows_lead(tried, hands, targets.col(j))) continue;
       const Eigen::MatrixXf c = support::stack(targets.col(j), fresh.col(j)).replicate(1, 64);
       ++two_ways;
-      found += support::rarer_elbow(fm::sample(many, c, rng, fm::Euler{}, {.steps = 8})) >= 0.05;
+      const Eigen::MatrixXf answers = fm::sample(many, c, rng, fm::Euler{}, {.steps = 8});
+      const support::Arm arm{.lengths = fresh.col(j)};
+      found += support::both_elbows_lead(answers, arm.hand(answers), targets.col(j), 0.05, 0.1f);
     }
     std::printf("best of 20000 random poses, by the formula of the new arm: %.4f\n", support::quantile(best, 0.5));
     claims.at_least("share of targets with both elbows found", double(found) / two_ways, 0.9, 0.8);

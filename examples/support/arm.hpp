@@ -85,16 +85,16 @@ inline double rarer_elbow(const Eigen::MatrixXf& angles) {
   return std::min(left, 1 - left);
 }
 
-/// Whether both elbows lead to the target: of the tried poses whose hand comes within 0.05 of it, more than 5 in all,
-/// at least 15 % have the elbow on the rarer side.
-inline bool both_elbows_lead(const Eigen::MatrixXf& angles, const Eigen::MatrixXf& hands,
-                             const Eigen::Vector2f& target) {
+/// Whether both elbows lead to the target: of the tried poses whose hand comes `within` so much of it, more than 5 in
+/// all, at least the share `least` has the elbow on the rarer side.
+inline bool both_elbows_lead(const Eigen::MatrixXf& angles, const Eigen::MatrixXf& hands, const Eigen::Vector2f& target,
+                             double least = 0.15, float within = 0.05f) {
   std::vector<flowmatch::Index> near;
   for (Eigen::Index j = 0; j < hands.cols(); ++j)
-    if ((hands.col(j) - target).norm() < 0.05f) near.push_back(j);
+    if ((hands.col(j) - target).norm() < within) near.push_back(j);
   Eigen::MatrixXf poses;
   flowmatch::take_columns(angles, near, poses);
-  return near.size() > 5 && rarer_elbow(poses) >= 0.15;
+  return near.size() > 5 && rarer_elbow(poses) >= least;
 }
 
 /// A field over angles: hidden layers of one width, conditions of so many rows.
@@ -118,8 +118,7 @@ inline flowmatch::FlowModel<> train_arm_flow(const Eigen::MatrixXf& angles, cons
                         fm::Normalizer(conditions));
   Progress bar(int(options.steps), label);
   fm::Trainer(model.net, options, team)
-      .run(model.normalizer(angles), model.condition_normalizer(conditions), rng,
-           [&](const fm::TrainingStep& now) { bar.update(int(now.step), now.loss); });
+      .run(model.normalizer(angles), model.condition_normalizer(conditions), rng, bar.observer());
   return model;
 }
 

@@ -10,7 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "support/rounded.hpp"
+
 namespace support {
+
+/// A word and a figure, for the last column of Claims.
+inline std::string worded(const std::string& word, double value) { return word + " " + rounded(value); }
 
 class Claims {
  public:

@@ -16,6 +16,7 @@
 #include "support/data.hpp"
 #include "support/figure.hpp"
 #include "support/fit.hpp"
+#include "support/labelled.hpp"
 #include "support/ridge.hpp"
 
 namespace support {
@@ -128,16 +129,6 @@ inline constexpr std::array<ShownClass, 5> shown_classes = {{{0, "animal", colou
                                                              {9, "time", colour::blue},
                                                              {12, "feeling", colour::purple}}};
 
-/// The columns of x in one class.
-inline Eigen::MatrixXf of_class(const Eigen::MatrixXf& x, const std::vector<Eigen::Index>& labels, Eigen::Index label) {
-  std::vector<Eigen::Index> columns;
-  for (Eigen::Index j = 0; j < x.cols(); ++j)
-    if (labels[std::size_t(j)] == label) columns.push_back(j);
-  Eigen::MatrixXf chosen;
-  flowmatch::take_columns(x, columns, chosen);
-  return chosen;
-}
-
 /// The means of the shown classes, one a column.
 inline Eigen::MatrixXf class_means(const Eigen::MatrixXf& x, const std::vector<Eigen::Index>& labels) {
   Eigen::MatrixXf means(x.rows(), Eigen::Index(shown_classes.size()));
@@ -170,13 +161,6 @@ inline void scatter_classes(Panel& panel, const Eigen::MatrixXf& points, const s
 inline void scatter_means(Panel& panel, const Eigen::MatrixXf& means) {
   for (std::size_t k = 0; k < shown_classes.size(); ++k)
     panel.scatter(means.col(Eigen::Index(k)), {.colour = shown_classes[k].colour, .size = 3});
-}
-
-/// A word and a figure, for the last column of Claims.
-inline std::string worded(const char* word, double value) {
-  char text[80];
-  std::snprintf(text, sizeof text, "%s %.3g", word, value);
-  return text;
 }
 
 }

@@ -80,13 +80,14 @@ inline Lexicon load_lexicon(const std::string& path, const std::string& further)
   return lexicon;
 }
 
-/// Letters as one-hot columns, 27 rows a letter, the first of which says that the word has ended.
+/// Letters as columns of zeros and fours (ones would be lost beside a hundred rows of noise), 27 rows a letter, the
+/// first of which says that the word has ended.
 inline Eigen::MatrixXf spellings(const std::vector<Word>& words) {
   Eigen::MatrixXf c = Eigen::MatrixXf::Zero(27 * Lexicon::letters, Eigen::Index(words.size()));
   for (std::size_t j = 0; j < words.size(); ++j)
     for (std::size_t i = 0; i < Lexicon::letters; ++i) {
       const auto& s = words[j].spelling;
-      c(Eigen::Index(27 * i) + (i < s.size() ? s[i] - 'a' + 1 : 0), Eigen::Index(j)) = 1;
+      c(Eigen::Index(27 * i) + (i < s.size() ? s[i] - 'a' + 1 : 0), Eigen::Index(j)) = 4;
     }
   return c;
 }

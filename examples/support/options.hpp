@@ -43,6 +43,13 @@ inline std::string check_seed(const std::string& text) {
   return digits && errno == 0 ? "" : "expected a whole number from 0 to 2^64 - 1, got " + text;
 }
 
+/// The flag --quick of the examples that end with claims.
+inline auto quick_flag(bool& quick) {
+  return [&quick](CLI::App& app) {
+    app.add_flag("--quick", quick, "a run of seconds that checks only that the figures move the right way");
+  };
+}
+
 /// Reads the common options; `own` may add those of one example to the CLI::App. Creates the folder `out`. Leaves the
 /// program with code 0 after --help, and with another code and a message if something is wrong.
 inline Options parse(int argc, const char* const* argv, const std::string& description, Options options = {},

@@ -59,6 +59,11 @@ class Progress {
     update(step);
   }
 
+  /// For Trainer::run.
+  auto observer() {
+    return [this](const auto& now) { update(int(now.step), now.loss); };
+  }
+
   /// Prints the last line: steps, time, mean speed, loss. Only the first call counts; the destructor makes it too.
   void finish() {
     if (finished_) return;

@@ -43,8 +43,11 @@ template <class Trainer> class Saved {
     return stop_signal == 0;
   }
 
-  /// Says how to go on. Returns what a program that a signal ends returns to the shell.
-  int stopped() const {
+  /// After the run: signals end the program again as usual. If one has come, says how to go on and returns what a
+  /// program that it ends returns to the shell; else 0.
+  int after_run() const {
+    for (const int number : {SIGINT, SIGTERM}) std::signal(number, SIG_DFL);
+    if (stop_signal == 0) return 0;
     std::fprintf(stderr, "stopped after %ld of %ld steps; the same command with --resume %s goes on\n",
                  long(trainer_.state().report.steps), long(trainer_.options().steps), file_.c_str());
     return 128 + stop_signal;
