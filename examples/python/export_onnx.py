@@ -7,6 +7,7 @@ rounded. Needs onnx, numpy and safetensors, not PyTorch.
 """
 import math
 import sys
+import zlib
 
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper, save
@@ -15,10 +16,15 @@ from safetensors import safe_open
 
 def model_of(path):
     with safe_open(path, "numpy") as file:
-        options = file.metadata()
-        weights = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
-    if options["kind"] not in ("velocity_mlp", "conditional_velocity_mlp"):
-        raise ValueError("%s: expected a net, got kind %s" % (path, options["kind"]))
+        options = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if options.get("kind") not in ("velocity_mlp", "conditional_velocity_mlp"):
+        raise ValueError("%s: expected a net, got kind %s" % (path, options.get("kind")))
+    if options.get("flowmatch.format_version") != "1":
+        raise ValueError("%s: expected format version 1, got %s" % (path, options.get("flowmatch.format_version")))
+    if options.get("flowmatch.checksum") != checksum(options, tensors):
+        raise ValueError("%s: expected checksum %s for what is in the file" % (path, checksum(options, tensors)))
+    weights = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
     dim, frequencies = int(options["dim"]), int(options["time_frequencies"])
     nodes, constants = [], [numpy_helper.from_array(array, name) for name, array in weights.items()]
 
@@ -83,6 +89,17 @@ def model_of(path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model, full_check=True)
     return model
+
+
+def checksum(metadata, tensors):
+    """CRC-32 of keys and values but its own, then of name, dtype, shape and bytes of each tensor; all sorted."""
+    parts = [text for key in sorted(metadata) if key != "flowmatch.checksum" for text in (key, metadata[key])]
+    crc = zlib.crc32("".join(text + "\0" for text in parts).encode())
+    for name in sorted(tensors):
+        shape = ",".join(map(str, tensors[name].shape))
+        crc = zlib.crc32(("%s\0F%d\0%s\0" % (name, 8 * tensors[name].itemsize, shape)).encode(), crc)
+        crc = zlib.crc32(tensors[name].tobytes(), crc)
+    return "%08x" % crc
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class FlowModel:
 
 
 def load(path):
-    """The net or FlowModel in a file of flowmatch: of save in C++, or of save below. Damage is an error."""
+    """The net or FlowModel in a file of flowmatch: of save in C++, or of save below. Damage and newer formats are errors."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -110,6 +110,8 @@ def load(path):
     net_kind = kind.replace("flow_model", "velocity_mlp")
     if net_kind not in nets:
         raise ValueError("%s: expected a net or a model of flowmatch, got kind %s" % (path, kind))
+    if metadata.get("flowmatch.format_version") != "1":
+        raise ValueError("%s: expected format version 1, got %s" % (path, metadata.get("flowmatch.format_version")))
     if metadata.get("flowmatch.checksum") != checksum(metadata, tensors):
         raise ValueError("%s: expected checksum %s for what is in the file" % (path, checksum(metadata, tensors)))
 

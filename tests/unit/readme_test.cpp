@@ -92,8 +92,10 @@ TEST_CASE("every call in the README's table does what it says") {
     const std::span<const fm::Index> pairs = coupling(x0, x1);
     CHECK(pairs.size() == 300);
     const std::vector<fm::Index> labels(300, 1);
-    CHECK(fm::ClassTransport{}(x0, x1, labels).size() == 300);
-    CHECK(fm::ConditionalTransport{}(x0, x1, c).size() == 300);
+    fm::ClassTransport of_class;
+    CHECK(of_class(x0, x1, labels).size() == 300);
+    fm::ConditionalTransport of_c;
+    CHECK(of_c(x0, x1, c).size() == 300);
     CHECK(fm::Trainer(net, {.steps = 20})
               .run(fm::CoupledBatches(data, fm::OptimalTransport{}, fm::Rng(42, 1), {.ahead = true}), rng)
               .steps == 20);

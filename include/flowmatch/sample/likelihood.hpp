@@ -204,7 +204,8 @@ RowVector<typename Field::Scalar> log_likelihood(const Field& field, MatrixIn<ty
 }
 
 /// Samples from standard normal noise, one for each condition, together with their log-density from the same solve: the
-/// noise and the samples are those of `sample`; probes are drawn after the noise. Throws as log_likelihood.
+/// noise and the samples are those of `sample`; probes are drawn after the noise. (From another source: transport its
+/// points, then log_likelihood with its density.) Throws as log_likelihood.
 template <DifferentiableField Field, Solver S>
 SamplesWithLogLikelihood<typename Field::Scalar> sample_with_log_likelihood(const Field& field,
                                                                             MatrixIn<typename Field::Scalar> c,
