@@ -101,7 +101,7 @@ class FlowModel:
 
 
 def load(path):
-    """The net or FlowModel in a file of flowmatch: of save in C++, or of save below. Damage and newer formats are errors."""
+    """The net or FlowModel in a file of flowmatch: of save in C++, or of save below. Damage is an error."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}

@@ -140,14 +140,16 @@ def damage():
     for name in ("silu_float", "silu_float_back"):
         whole = pathlib.Path(name + ".safetensors").read_bytes()
         pathlib.Path("damaged.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        check(name + " damaged, in Python", "expected checksum" in message_of(flowmatch_torch.load, "damaged.safetensors"))
-        check(name + " damaged, for ONNX", "expected checksum" in message_of(export_onnx.model_of, "damaged.safetensors"))
+        readers = (flowmatch_torch.load, export_onnx.model_of)
+        for read in readers:
+            check(name + " damaged, in Python", "expected checksum" in message_of(read, "damaged.safetensors"))
         check(name + " damaged, in C++", "damaged.safetensors: expected checksum" in nets(
             "velocity", "float", "damaged.safetensors", *["silu_float_%s.npy" % part for part in "xtcv"]))
         key = b'"flowmatch.format_version":"'
         pathlib.Path("newer.safetensors").write_bytes(whole.replace(key + b"1", key + b"2"))
-        for read in (flowmatch_torch.load, export_onnx.model_of):
-            check(name + " of a newer format", "expected format version 1, got 2" in message_of(read, "newer.safetensors"))
+        for read in readers:
+            check(name + " of a newer format", "expected format version 1, got 2" in
+                  message_of(read, "newer.safetensors"))
 
 
 def state_dicts():
