@@ -97,15 +97,19 @@ int main(int argc, char** argv) try {
     fm::FlowModel<> scratch(support::arm_field(3, 128, 2, rng), of_angles, of_places);
     fm::Trainer(scratch.net, few, team).run(z, there_c, rng);
 
-    // From the old answer to the new one.
+    // From the old answer to the new one, with the same noise on both, so that ways beside the few pairs are learned.
     const Eigen::MatrixXf start = of_angles(old_answers(old, measured, there, rng)), from = of_angles(unchanged);
     const support::Ridge change(support::stack(start, there_c), z - start, 1 / float(n));
     fm::VelocityMlp paired = support::arm_field(3, 64, 2, rng);
+    Eigen::MatrixXf noise(3, few.batch);
     auto pairs = [&, epoch = fm::Epoch(n)](fm::Rng& r, auto& x0, auto& x1, auto& condition) mutable {
       const auto indices = epoch.draw(r, x0.cols());
       fm::take_columns(start, indices, x0);
       fm::take_columns(z, indices, x1);
       fm::take_columns(there_c, indices, condition);
+      fm::fill_normal(r, noise);
+      x0 += 0.2f * noise;
+      x1 += 0.2f * noise;
     };
     few.weight_decay = 0.3;
     fm::Trainer(paired, few, team).run(pairs, rng);
