@@ -94,8 +94,8 @@ template <class Net> std::vector<ParameterBlock> blocks_of(const Net& net) {
 /// Writes all that a training needs to go on: trainer.state(), and its options, path and architecture, to be compared.
 /// Call it in an observer, or after one has ended the run. The weights of the last step have the names of the net's
 /// tensors; opt.m.*, opt.v.*, ema.* and best.* the same behind these words. The file appears whole or not at all.
-/// Throws std::invalid_argument if the training diverged, std::runtime_error with path and reason if the
-/// file cannot be written.
+/// Throws std::invalid_argument if the training diverged or a number of the state is not finite, std::runtime_error
+/// with path and reason if the file cannot be written.
 template <class Net, class P, class T> void save(const std::string& path, const Trainer<Net, P, T>& trainer) {
   using Scalar = typename Net::Scalar;
   const TrainingState<Scalar> state = trainer.state();

@@ -224,11 +224,11 @@ TEST_CASE("a training's file has the documented names and metadata", "[io][train
     }
   std::string keys;
   for (const auto& entry : file.metadata) keys += entry.first + " ";
-  CHECK(
-      keys ==
-      "kind net dim condition_dim hidden activation residual time_frequencies zero_output path times batch "
-      "learning_rate warmup cosine weight_decay clip_norm drop_condition ema_decay held_out evaluate_every keep_best "
-      "steps loss held_out_loss best_held_out_loss best_steps seed stream position samples data_checksum pass_position pass_drawn ");
+  CHECK(keys ==
+        "kind net dim condition_dim hidden activation residual time_frequencies zero_output path times batch "
+        "learning_rate warmup cosine weight_decay clip_norm drop_condition ema_decay held_out evaluate_every keep_best "
+        "steps loss held_out_loss best_held_out_loss best_steps seed stream position samples data_checksum "
+        "pass_position pass_drawn ");
 }
 
 TEST_CASE("a trainer with another net, path or option than the file's is told all that differs", "[io][training]") {
