@@ -41,7 +41,7 @@ int main() {
   fm::Rng rng(42);
   const Eigen::MatrixXf data = fm::toy::two_moons(rng, 10000);
 
-  FourierField field(512, rng);
+  FourierField field(256, rng);
   fm::Trainer trainer(field, {.steps = 2000, .learning_rate = 5e-3, .cosine = true});
   trainer.run(data, rng, [](const fm::TrainingStep& now) {
     if (now.step % 400 == 0) std::printf("step %4d  loss %.3f\n", int(now.step), now.loss);
