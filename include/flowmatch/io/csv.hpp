@@ -68,9 +68,8 @@ template <std::floating_point Scalar> bool is_exact(std::string_view cell, Scala
   if (cell.size() <= std::numeric_limits<Scalar>::digits10 || cell.find_first_not_of("0123456789") != cell.npos)
     return true;
   char text[std::numeric_limits<Scalar>::max_exponent10 + 2];
-  return cell ==
-         std::string_view(text,
-                          std::to_chars(text, std::end(text), std::abs(value), std::chars_format::fixed, 0).ptr - text);
+  const char* end = std::to_chars(text, std::end(text), std::abs(value), std::chars_format::fixed, 0).ptr;
+  return cell == std::string_view(text, std::size_t(end - text));
 }
 
 /// A piece of a file for a message: not long, and without control characters.

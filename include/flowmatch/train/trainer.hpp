@@ -58,9 +58,9 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
     const std::vector<Index> training = split(data, c, rng);
     epoch_ = Epoch(Index(training.size()));
     Crc32 checksum;  // so that a training does not go on with other data
-    for (const MatrixIn<Scalar>& part : {data, c})
-      for (Index j = 0; j < part.cols(); ++j)
-        checksum.add(part.col(j).data(), std::size_t(part.rows()) * sizeof(Scalar));
+    for (const auto* part : {&data, &c})
+      for (Index j = 0; j < part->cols(); ++j)
+        checksum.add(part->col(j).data(), std::size_t(part->rows()) * sizeof(Scalar));
     begin(rng, Index(training.size()), checksum.value());
     std::vector<Index> chosen(std::size_t(options_.batch));
     const auto fill = [&](Rng& r, Matrix<Scalar>& x0, Matrix<Scalar>& x1, Matrix<Scalar>& condition) {
