@@ -169,11 +169,11 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
     } else {
       if (samples != state_.samples)
         detail::fail(where, "expected the ", state_.samples, " samples of the training that goes on, got ", samples);
-      if (state_.checksum != 0 && checksum != state_.checksum)
-        detail::fail(where, "expected the data of the training that goes on, got others of the same size");
       if (rng.seed != state_.rng.seed || rng.stream != state_.rng.stream)
         detail::fail(where, "expected a generator of seed ", state_.rng.seed, " and stream ", state_.rng.stream,
                      ", as of the training that goes on, got ", rng.seed, " and ", rng.stream);
+      if (state_.checksum != 0 && checksum != state_.checksum)
+        detail::fail(where, "expected the data of the training that goes on, got others of the same size");
       if (samples > 0) epoch_.seek(state_.order);
       rng = state_.rng;
     }
