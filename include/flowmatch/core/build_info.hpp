@@ -33,12 +33,35 @@ inline std::string build_info() {
 #if !defined(__cpp_exceptions)
   flags += " no-exceptions";
 #endif
-  return detail::concat("flowmatch ", FLOWMATCH_VERSION_MAJOR, ".", FLOWMATCH_VERSION_MINOR, ".",
-                        FLOWMATCH_VERSION_PATCH, "\ncompiler ", __VERSION__, "\nEigen ", EIGEN_WORLD_VERSION, ".",
-                        EIGEN_MAJOR_VERSION, ".", EIGEN_MINOR_VERSION, ", alignment ", EIGEN_MAX_ALIGN_BYTES,
-                        "\nkernels ", name(set), ", the CPU has ", name(detail::widest_of_cpu()),
-                        "; lanes: ", bytes / 4, " float, ", bytes / 8, " double\nflags", flags, "\nthreads ",
-                        std::thread::hardware_concurrency(), "\n");
+  return detail::concat({"flowmatch ",
+                         FLOWMATCH_VERSION_MAJOR,
+                         ".",
+                         FLOWMATCH_VERSION_MINOR,
+                         ".",
+                         FLOWMATCH_VERSION_PATCH,
+                         "\ncompiler ",
+                         __VERSION__,
+                         "\nEigen ",
+                         EIGEN_WORLD_VERSION,
+                         ".",
+                         EIGEN_MAJOR_VERSION,
+                         ".",
+                         EIGEN_MINOR_VERSION,
+                         ", alignment ",
+                         EIGEN_MAX_ALIGN_BYTES,
+                         "\nkernels ",
+                         name(set),
+                         ", the CPU has ",
+                         name(detail::widest_of_cpu()),
+                         "; lanes: ",
+                         bytes / 4,
+                         " float, ",
+                         bytes / 8,
+                         " double\nflags",
+                         flags,
+                         "\nthreads ",
+                         std::thread::hardware_concurrency(),
+                         "\n"});
 }
 
 }

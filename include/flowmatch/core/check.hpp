@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 #include "flowmatch/core/error.hpp"
 
@@ -51,51 +53,50 @@ template <class Derived> std::array<Index, 2> find_non_finite(const Eigen::Dense
 
 namespace detail {
 
-/// A piece of a message. Trivial, so that the many messages cost little code and compile time.
+/// A piece of a message: a text, a whole number or a real one. Views its text.
 struct Piece {
-  const char* text = nullptr;
-  std::size_t length = 0;
-  long long whole = 0;
-  unsigned long long count = 0;
-  double real = 0;
-  enum { is_text, is_whole, is_count, is_real } kind = is_text;
+  enum { is_text, is_whole, is_count, is_real } kind;
+  union {
+    std::string_view text;
+    long long whole;
+    unsigned long long count;
+    double real;
+  };
 
-  Piece(const char* s) : text(s), length(std::char_traits<char>::length(s)) {}
-  Piece(const std::string& s) : text(s.data()), length(s.size()) {}
-  Piece(std::signed_integral auto i) : whole(i), kind(is_whole) {}
-  Piece(std::unsigned_integral auto i) : count(i), kind(is_count) {}
-  Piece(std::floating_point auto x) : real(double(x)), kind(is_real) {}
+  Piece(const char* s) : kind(is_text), text(s) {}
+  Piece(const std::string& s) : kind(is_text), text(s) {}
+  Piece(std::string_view s) : kind(is_text), text(s) {}
+  Piece(std::signed_integral auto i) : kind(is_whole), whole(i) {}
+  Piece(std::unsigned_integral auto i) : kind(is_count), count(i) {}
+  Piece(std::floating_point auto x) : kind(is_real), real(double(x)) {}
 };
+/// Pieces come as a list, not as a pack, so that a message is no instantiation of its own.
+using Pieces = std::initializer_list<Piece>;
 
-inline std::string concat_pieces(const Piece* pieces, std::size_t count) {
+/// The pieces in a row.
+inline std::string concat(Pieces pieces) {
   std::string message;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (const Piece& piece : pieces) {
     char number[32];
-    if (pieces[i].kind == Piece::is_whole) std::snprintf(number, sizeof number, "%lld", pieces[i].whole);
-    if (pieces[i].kind == Piece::is_count) std::snprintf(number, sizeof number, "%llu", pieces[i].count);
-    if (pieces[i].kind == Piece::is_real) std::snprintf(number, sizeof number, "%.6g", pieces[i].real);
-    if (pieces[i].kind == Piece::is_text)
-      message.append(pieces[i].text, pieces[i].length);
-    else
-      message += number;
+    if (piece.kind == Piece::is_whole) std::snprintf(number, sizeof number, "%lld", piece.whole);
+    if (piece.kind == Piece::is_count) std::snprintf(number, sizeof number, "%llu", piece.count);
+    if (piece.kind == Piece::is_real) std::snprintf(number, sizeof number, "%.6g", piece.real);
+    message += piece.kind == Piece::is_text ? piece.text : number;
   }
   return message;
 }
-template <class... Parts> std::string concat(const Parts&... parts) {
-  const Piece pieces[] = {parts...};
-  return concat_pieces(pieces, sizeof...(parts));
-}
 
-/// Throws "flowmatch: where: what went wrong".
-template <class... Parts> [[noreturn]] void fail(const char* where, const Parts&... parts) {
-  raise<std::invalid_argument>(concat("flowmatch: ", where, ": ", parts...));
+/// Throws Error("flowmatch: where: what went wrong").
+template <class Error = std::invalid_argument>
+[[noreturn, gnu::cold]] inline void fail(std::string_view where, Pieces what) {
+  raise<Error>(concat({"flowmatch: ", where, ": ", concat(what)}));
 }
 
 inline void check_rows(const char* where, const char* name, Index given, Index expected) {
-  if (given != expected) fail(where, "expected ", expected, " rows in ", name, ", got ", given);
+  if (given != expected) fail(where, {"expected ", expected, " rows in ", name, ", got ", given});
 }
 inline void check_columns(const char* where, const char* name, Index given, Index expected) {
-  if (given != expected) fail(where, "expected ", expected, " columns in ", name, ", got ", given);
+  if (given != expected) fail(where, {"expected ", expected, " columns in ", name, ", got ", given});
 }
 template <class Derived>
 void check_shape(const char* where, const char* name, const Eigen::EigenBase<Derived>& m, Index rows, Index columns) {
@@ -103,33 +104,33 @@ void check_shape(const char* where, const char* name, const Eigen::EigenBase<Der
   check_columns(where, name, m.cols(), columns);
 }
 inline void check_size(const char* where, const char* name, Index given, Index expected) {
-  if (given != expected) fail(where, "expected ", expected, " entries in ", name, ", got ", given);
+  if (given != expected) fail(where, {"expected ", expected, " entries in ", name, ", got ", given});
 }
 inline void check_at_least(const char* where, const char* name, double given, double least) {
-  if (!(is_finite(given) && given >= least)) fail(where, "expected ", name, " >= ", least, ", got ", given);
+  if (!(is_finite(given) && given >= least)) fail(where, {"expected ", name, " >= ", least, ", got ", given});
 }
 inline void check_positive(const char* where, const char* name, double given) {
-  if (!(is_finite(given) && given > 0)) fail(where, "expected ", name, " > 0, got ", given);
+  if (!(is_finite(given) && given > 0)) fail(where, {"expected ", name, " > 0, got ", given});
 }
 /// [low, high), the range of a decay or of a probability that may not be 1
 inline void check_below(const char* where, const char* name, double given, double low, double high) {
   if (!(is_finite(given) && given >= low && given < high))
-    fail(where, "expected ", name, " in [", low, ", ", high, "), got ", given);
+    fail(where, {"expected ", name, " in [", low, ", ", high, "), got ", given});
 }
 inline void check_probability(const char* where, const char* name, double given) {
-  if (!(is_finite(given) && given >= 0 && given <= 1)) fail(where, "expected ", name, " in [0, 1], got ", given);
+  if (!(is_finite(given) && given >= 0 && given <= 1)) fail(where, {"expected ", name, " in [0, 1], got ", given});
 }
 template <class Derived> void check_finite(const char* where, const char* name, const Eigen::DenseBase<Derived>& m) {
   const auto [row, column] = find_non_finite(m);
   if (row >= 0)
-    fail(where, "expected finite numbers in ", name, ", got ", m(row, column), " in row ", row, ", column ", column);
+    fail(where, {"expected finite numbers in ", name, ", got ", m(row, column), " in row ", row, ", column ", column});
 }
 /// Times of the path: every entry in [0, 1].
 template <class Derived> void check_times(const char* where, const Eigen::DenseBase<Derived>& t) {
   check_finite(where, "t", t);
   for (Index j = 0; j < t.size(); ++j)
     if (!(t.derived().coeff(j) >= 0 && t.derived().coeff(j) <= 1))
-      fail(where, "expected t in [0, 1], got ", t.derived().coeff(j), " in column ", j);
+      fail(where, {"expected t in [0, 1], got ", t.derived().coeff(j), " in column ", j});
 }
 
 /// True if a and b lie in overlapping stretches of memory.

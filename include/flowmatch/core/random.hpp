@@ -216,7 +216,7 @@ template <std::floating_point Scalar> void fill_normal(Rng& rng, std::span<Scala
 
 /// Fills x with independent integers, uniform on {0, ..., n - 1}, 1 <= n <= 2^32. The bias is below n / 2^64.
 inline void fill_below(Rng& rng, Index n, std::span<Index> x) {
-  if (n < 1 || std::uint64_t(n) > 0x100000000u) detail::fail("fill_below", "expected n in [1, 2^32], got ", n);
+  if (n < 1 || std::uint64_t(n) > 0x100000000u) detail::fail("fill_below", {"expected n in [1, 2^32], got ", n});
   const Index count = Index(x.size());
   detail::for_each_block(rng, (count + 1) / 2, [&](const std::array<std::uint32_t, 4>& w, Index block) {
     for (Index k = 0; k < 2 && 2 * block + k < count; ++k) {

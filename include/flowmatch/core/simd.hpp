@@ -23,10 +23,10 @@ inline InstructionSet choose_instruction_set() {
   for (const auto& [set, name] : {std::pair{InstructionSet::baseline, "baseline"},
                                   std::pair{InstructionSet::avx2, "avx2"}, std::pair{InstructionSet::avx512, "avx512"}})
     if (std::strcmp(wanted, name) == 0) {
-      if (set > widest) fail("FLOWMATCH_INSTRUCTION_SET", "this CPU does not have ", wanted);
+      if (set > widest) fail("FLOWMATCH_INSTRUCTION_SET", {"this CPU does not have ", wanted});
       return set;
     }
-  fail("FLOWMATCH_INSTRUCTION_SET", "expected baseline, avx2 or avx512, got ", wanted);
+  fail("FLOWMATCH_INSTRUCTION_SET", {"expected baseline, avx2 or avx512, got ", wanted});
 }
 
 }

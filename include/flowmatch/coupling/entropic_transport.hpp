@@ -75,8 +75,8 @@ template <std::floating_point Scalar = float> class EntropicTransport {
     const double factor = 1 / (options_.epsilon * distances_.scale() * distances_.scale());
     const double largest = factor * double(*std::max_element(cost_.begin(), cost_.end()));
     if (!(largest < 0.1 / double(std::numeric_limits<Scalar>::epsilon())))
-      detail::fail("EntropicTransport", "options.epsilon, ", options_.epsilon,
-                   ", is too small for squared distances of ", largest * options_.epsilon);
+      detail::fail("EntropicTransport", {"options.epsilon, ", options_.epsilon,
+                                         ", is too small for squared distances of ", largest * options_.epsilon});
     for (Scalar& c : cost_) c *= Scalar(factor);
     f_.assign(std::size_t(rows_), Scalar(0));
     std::fill(f_.begin() + n_, f_.end(), -far);

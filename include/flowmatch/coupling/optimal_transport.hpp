@@ -41,7 +41,7 @@ template <std::floating_point Scalar = float> class OptimalTransport {
   Pairs draw(Rng& rng, Index n) {
     detail::check_at_least("OptimalTransport::draw", "n", double(n), 1);
     const std::span<const Index> pairs = problem_.solution();
-    if (pairs.empty()) detail::fail("OptimalTransport::draw", "there is no plan before the first call");
+    if (pairs.empty()) detail::fail("OptimalTransport::draw", {"there is no plan before the first call"});
     from_.resize(std::size_t(n));
     to_.resize(std::size_t(n));
     fill_below(rng, Index(pairs.size()), from_);

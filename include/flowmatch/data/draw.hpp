@@ -36,7 +36,7 @@ inline void shuffle_front(Rng& rng, std::span<Index> order, Index count) {
 template <std::floating_point Scalar> void draw_columns(Rng& rng, MatrixIn<Scalar> data, Matrix<Scalar>& x) {
   detail::check_rows("draw_columns", "x", x.rows(), data.rows());
   detail::check_at_least("draw_columns", "data.cols()", double(data.cols()), 1);
-  if (detail::overlap(x, data)) detail::fail("draw_columns", "x must not share memory with data");
+  if (detail::overlap(x, data)) detail::fail("draw_columns", {"x must not share memory with data"});
   // 64 indices are 32 whole Philox blocks, so that drawing them piece by piece does not change the numbers.
   std::array<Index, 64> chunk;
   for (Index j = 0; j < x.cols(); j += 64) {
@@ -54,7 +54,7 @@ void take_columns(MatrixIn<Scalar> data, std::span<const Index> indices, Matrix<
   for (Index j = 0; j < x.cols(); ++j) {
     const Index i = indices[std::size_t(j)];
     if (i < 0 || i >= data.cols())
-      detail::fail("take_columns", "expected indices in [0, ", data.cols(), "), got ", i, " at position ", j);
+      detail::fail("take_columns", {"expected indices in [0, ", data.cols(), "), got ", i, " at position ", j});
     x.col(j) = data.col(i);
   }
 }

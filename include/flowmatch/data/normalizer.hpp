@@ -91,7 +91,7 @@ template <std::floating_point ScalarType = float> struct Normalizer {
     detail::check_size(where, "deviation", deviation.size(), components.rows());
     detail::check_rows(where, name, in.rows(), rows);
     detail::check_finite(where, name, in);
-    if (detail::overlap(in, out)) detail::fail(where, name, " must not share memory with the result");
+    if (detail::overlap(in, out)) detail::fail(where, {name, " must not share memory with the result"});
   }
 };
 
@@ -113,8 +113,8 @@ template <std::floating_point ScalarType> Normalizer<ScalarType>::Normalizer(Mat
   for (Index row = 0; row < data.rows(); ++row) {
     const bool constant = (data.row(row).array() == data(row, 0)).all();
     if (!constant && !(is_finite(scale(row)) && scale(row) >= std::numeric_limits<Scalar>::min()))
-      detail::fail("Normalizer", "expected a standard deviation in [", std::numeric_limits<Scalar>::min(), ", ",
-                   std::numeric_limits<Scalar>::max(), "] in row ", row, " of data, got ", scale(row));
+      detail::fail("Normalizer", {"expected a standard deviation in [", std::numeric_limits<Scalar>::min(), ", ",
+                                  std::numeric_limits<Scalar>::max(), "] in row ", row, " of data, got ", scale(row)});
   }
 }
 
@@ -140,8 +140,8 @@ void check_normalizer(const char* where, const std::string& name, const Normaliz
     for (Index j = 0; j <= i; ++j) {
       const Scalar product = axes.col(i).dot(axes.col(j));
       if (!(is_finite(product) && std::abs(product - Scalar(i == j)) <= rounding))
-        fail(where, "expected orthonormal rows in ", components_name, ", got ", product, " as product of rows ", j,
-             " and ", i);
+        fail(where, {"expected orthonormal rows in ", components_name, ", got ", product, " as product of rows ", j,
+                     " and ", i});
     }
 }
 

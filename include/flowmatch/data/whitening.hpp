@@ -39,8 +39,8 @@ template <std::floating_point Scalar> Normalizer<Scalar> whitening(const Matrix<
   const double least = variances(dim - 1) * std::max(of_solver, of_data * of_data);
   const Index directions = std::min((variances.array() > least).count(), n - 1);
   if (components > directions)
-    detail::fail("whitening", "expected at most ", directions,
-                 " components, the directions in which the data varies, got ", components);
+    detail::fail("whitening", {"expected at most ", directions,
+                               " components, the directions in which the data varies, got ", components});
 
   normalizer.deviation = variances.tail(components).reverse().cwiseSqrt().template cast<Scalar>();
   normalizer.components.resize(components, dim);

@@ -29,7 +29,7 @@ inline constexpr ActivationName activation_names[] = {
 inline std::string_view name(Activation activation) {
   for (const auto& row : detail::activation_names)
     if (row.activation == activation) return row.name;
-  detail::fail("name", "expected an Activation, got number ", int(activation));
+  detail::fail("name", {"expected an Activation, got number ", int(activation)});
 }
 
 /// The other way round. Throws std::invalid_argument for an unknown name.
@@ -40,7 +40,7 @@ inline Activation activation_from_name(std::string_view wanted) {
     known += known.empty() ? "" : ", ";
     known += row.name;
   }
-  detail::fail("activation_from_name", "expected one of ", known, ", got \"", std::string(wanted), "\"");
+  detail::fail("activation_from_name", {"expected one of ", known, ", got \"", std::string(wanted), "\""});
 }
 
 /// Calls body(constant) where constant.value is the activation as a compile-time constant: one branch for a whole tile.

@@ -31,7 +31,7 @@ namespace detail {
 inline EmbeddingShape embedding_shape(const ConditionalVelocityMlpOptions& o) {
   constexpr auto where = "ConditionalVelocityMlp";
   if (o.classes < 1 || o.classes > 1 << 24)  // up to which a float is exact
-    fail(where, "expected options.classes in [1, 2^24], got ", o.classes);
+    fail(where, {"expected options.classes in [1, 2^24], got ", o.classes});
   check_at_least(where, "options.embedding_dim", double(o.embedding_dim), 1);
   check_at_least(where, "options.vector_dim", double(o.vector_dim), 0);
   return {o.classes, o.embedding_dim, o.vector_dim};

@@ -21,8 +21,8 @@ struct EmbeddingShape {
 /// The label of a condition. Throws std::invalid_argument if it is none.
 template <class Scalar> Index label_of(const char* where, Scalar label, Index classes, Index column) {
   if (!(is_finite(label) && label >= 0 && label <= Scalar(classes)) || Scalar(Index(label)) != label)
-    fail(where, "expected whole numbers from 0 to ", classes, " (", classes, ": none) as labels in row 0 of c, got ",
-         label, " in column ", column);
+    fail(where, {"expected whole numbers from 0 to ", classes, " (", classes, ": none) as labels in row 0 of c, got ",
+                 label, " in column ", column});
   return Index(label);
 }
 

@@ -40,9 +40,9 @@ template <ParametricField Field> class ClassifierFreeGuidance {
     detail::check_rows(where, "null", null_.rows(), field_.condition_dim());
     detail::check_finite(where, "null", null_);
     if (!is_finite(options.guidance_scale))
-      detail::fail(where, "expected a finite options.guidance_scale, got ", options.guidance_scale);
+      detail::fail(where, {"expected a finite options.guidance_scale, got ", options.guidance_scale});
     if (!(is_finite(options.from) && is_finite(options.to) && options.from <= options.to))
-      detail::fail(where, "expected options.from <= options.to, got ", options.from, " and ", options.to);
+      detail::fail(where, {"expected options.from <= options.to, got ", options.from, " and ", options.to});
   }
   /// With the null condition of the field.
   ClassifierFreeGuidance(Field field, const GuidanceOptions& options) requires requires {

@@ -173,9 +173,9 @@ template <std::floating_point ScalarType = float> class Mlp {
 
   /// After forward_tile: the columns x in() block that jvp_tile reads, columns a multiple of the samples.
   detail::Tile<Scalar> tangent_tile(Index columns, Workspace& w) const {
-    if (w.made_for != options_) detail::fail("Mlp::jvp", "expected a call of forward before");
+    if (w.made_for != options_) detail::fail("Mlp::jvp", {"expected a call of forward before"});
     if (w.samples > 0 ? columns % w.samples != 0 : columns != 0)
-      detail::fail("Mlp::jvp", "expected a multiple of ", w.samples, " columns in dx, got ", columns);
+      detail::fail("Mlp::jvp", {"expected a multiple of ", w.samples, " columns in dx, got ", columns});
     if (w.tangent_z.samples() < columns || w.no_bias.samples() == 0) {
       w.tangent_z = w.tangent_a = {columns, widest()};
       w.no_bias = {widest(), 1};
@@ -263,7 +263,7 @@ template <std::floating_point ScalarType = float> class Mlp {
   }
 
   void check_forward(const char* where, MatrixIn<Scalar> dy, const Workspace& w) const {
-    if (w.made_for != options_) detail::fail(where, "expected a call of forward before");
+    if (w.made_for != options_) detail::fail(where, {"expected a call of forward before"});
     detail::check_shape(where, "dy", dy, out(), w.samples);
   }
   void check_backward(MatrixIn<Scalar> dy, const Workspace& w, VectorIn<Scalar> gradient) const {

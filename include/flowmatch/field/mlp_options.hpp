@@ -55,10 +55,10 @@ inline std::vector<ParameterBlock> mlp_layout(const MlpOptions& o) {
   for (Index h : o.hidden) {
     check_at_least("Mlp", "every width in options.hidden", double(h), 1);
     if (o.residual && h != o.hidden[0])
-      fail("Mlp", "expected equal widths in options.hidden for a residual net, got ", o.hidden[0], " and ", h);
+      fail("Mlp", {"expected equal widths in options.hidden for a residual net, got ", o.hidden[0], " and ", h});
   }
   if (o.residual && o.hidden.empty())
-    fail("Mlp", "expected at least one width in options.hidden for a residual net, got none");
+    fail("Mlp", {"expected at least one width in options.hidden for a residual net, got none"});
   std::vector<ParameterBlock> blocks;
   const auto add = [&](std::string block, std::vector<Index> shape) {
     append_block(blocks, std::move(block), std::move(shape));

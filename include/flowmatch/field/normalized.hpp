@@ -51,7 +51,7 @@ template <class S> struct RowsOnPath {
         schedule(std::move(s)) {
     check_normalizer(where, "normalizer", normalizer);
     if (normalizer.components.rows() > 0)
-      fail(where, "expected a normalizer of rows, got one onto ", normalizer.components.rows(), " components");
+      fail(where, {"expected a normalizer of rows, got one onto ", normalizer.components.rows(), " components"});
   }
 
   void operator()(double t, Frame& frame) const {

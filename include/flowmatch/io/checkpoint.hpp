@@ -85,8 +85,9 @@ concept StoredNet = requires(OptionsOf<Net> options, Metadata& metadata) {
 
 /// read(). What it finds to be no valid argument is an error of the file.
 template <class Read> auto reading(const std::string& path, const Read& read) {
-  return explained<std::invalid_argument>(read,
-                                          [&](const char* what) { return concat("flowmatch: ", path, ": ", what); });
+  return explained<std::invalid_argument>(read, [&](const char* what) {
+    return concat({"flowmatch: ", path, ": ", what});
+  });
 }
 
 /// Says in a file's metadata which net it holds. Throws std::runtime_error if Metadata could not read that again.

@@ -77,7 +77,7 @@ inline std::string excerpt(std::string_view text) {
   std::string shown(text.substr(0, 40));
   for (char& c : shown)
     if (static_cast<unsigned char>(c) < 0x20) c = '?';
-  return concat("\"", shown, text.size() > 40 ? "...\"" : "\"");
+  return concat({"\"", shown, text.size() > 40 ? "...\"" : "\""});
 }
 
 /// The first name that cannot stand in a header, and why. No reason: they all can.
@@ -98,8 +98,8 @@ inline NameFault find_name_fault(const std::vector<std::string>& names) {
             [&](std::size_t a, std::size_t b) { return names[a] < names[b] || (names[a] == names[b] && a < b); });
   for (std::size_t k = 1; k < order.size(); ++k)
     if (names[order[k]] == names[order[k - 1]])
-      return {order[k],
-              concat("expected names that differ, got ", excerpt(names[order[k]]), " as in column ", order[k - 1] + 1)};
+      return {order[k], concat({"expected names that differ, got ", excerpt(names[order[k]]), " as in column ",
+                                order[k - 1] + 1})};
   return {};
 }
 
@@ -121,7 +121,7 @@ class CsvReader {
   explicit CsvReader(const std::string& path) : path_(path), text_(read_file(path)), rest_(text_) {
     if (rest_.starts_with("\xEF\xBB\xBF")) rest_.remove_prefix(3);  // the byte order mark of UTF-8
     rest_ = rest_.substr(0, rest_.find_last_not_of(" \r\n") + 1);
-    if (rest_.empty()) fail_file(path_, "expected a table, got an empty file");
+    if (rest_.empty()) fail_file(path_, {"expected a table, got an empty file"});
     std::string_view text = rest_;
     const std::string_view first = next_line(text);
     separator_ = find_separator(first);
@@ -145,13 +145,14 @@ class CsvReader {
         more = line.find(separator_) != line.npos;
         names.emplace_back(next_cell(line, separator_));
         if (names.back().find('"') != std::string::npos)
-          fail(names.size() - 1, "expected quotes around the whole name and \"\" within, got ", excerpt(names.back()));
+          fail(names.size() - 1,
+               {"expected quotes around the whole name and \"\" within, got ", excerpt(names.back())});
       }
       numbers = numbers && !quoted && is_number(names.back());
     }
-    if (numbers) fail_file(path_, "line 1: expected names, got numbers only; is this a file for {.header = false}?");
+    if (numbers) fail_file(path_, {"line 1: expected names, got numbers only; is this a file for {.header = false}?"});
     const NameFault fault = find_name_fault(names);
-    if (!fault.reason.empty()) fail(fault.column, fault.reason);
+    if (!fault.reason.empty()) fail(fault.column, {fault.reason});
     line_ = 2;
     columns_ = names.size();
     return names_ = names;
@@ -167,15 +168,15 @@ class CsvReader {
         const std::string_view cell = next_cell(line, separator_);
         const std::errc error = parse_number(cell, *value);
         if (error == std::errc() && is_finite(*value) && is_exact(cell, *value)) continue;
-        if (cell.empty()) fail(column, "expected a number, got an empty cell");
+        if (cell.empty()) fail(column, {"expected a number, got an empty cell"});
         if (error == std::errc() && is_finite(*value))
-          fail(column, "expected whole numbers that ", sizeof(Scalar) == 4 ? "float" : "double",
-               " holds exactly (to 2^", std::numeric_limits<Scalar>::digits, "), got ", excerpt(cell));
-        fail(column, "expected a ", error == std::errc() ? "finite " : "", "number",
-             error != std::errc::result_out_of_range ? ""
-             : sizeof(Scalar) == 4                   ? " in the range of float"
-                                                     : " in the range of double",
-             ", got ", excerpt(cell));
+          fail(column, {"expected whole numbers that ", sizeof(Scalar) == 4 ? "float" : "double",
+                        " holds exactly (to 2^", std::numeric_limits<Scalar>::digits, "), got ", excerpt(cell)});
+        fail(column, {"expected a ", error == std::errc() ? "finite " : "", "number",
+                      error != std::errc::result_out_of_range ? ""
+                      : sizeof(Scalar) == 4                   ? " in the range of float"
+                                                              : " in the range of double",
+                      ", got ", excerpt(cell)});
       }
     }
     return values;
@@ -191,11 +192,11 @@ class CsvReader {
     for (std::string_view text = rest_; !text.empty(); ++line_) {
       const std::size_t cells = count_cells(next_line(text));
       if (cells != columns_)
-        fail(std::min(cells, columns_), "expected ", columns_, " cells separated by ",
-             separator_ == ','   ? "commas"
-             : separator_ == ';' ? "semicolons"
-                                 : "tabs",
-             ", got ", cells);
+        fail(std::min(cells, columns_), {"expected ", columns_, " cells separated by ",
+                                         separator_ == ','   ? "commas"
+                                         : separator_ == ';' ? "semicolons"
+                                                             : "tabs",
+                                         ", got ", cells});
     }
     const Index lines = Index(line_ - first);
     line_ = first;
@@ -210,18 +211,18 @@ class CsvReader {
       const bool quote = line.starts_with('"');
       if (quote) line.remove_prefix(1);
       if (quote && !line.starts_with('"')) break;
-      if (line.empty()) fail(column, "expected a closing quote in this line, got ", excerpt(whole));
+      if (line.empty()) fail(column, {"expected a closing quote in this line, got ", excerpt(whole)});
       name += line[0];
     }
     line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-    if (!line.empty() && line[0] != separator_) fail(column, "expected a separator after ", excerpt(name));
+    if (!line.empty() && line[0] != separator_) fail(column, {"expected a separator after ", excerpt(name)});
     return name;
   }
 
   /// `column` counts from 0, lines and columns in messages from 1.
-  template <class... Parts> [[noreturn]] void fail(std::size_t column, const Parts&... parts) const {
-    fail_file(path_, "line ", line_, ", column ", column + 1,
-              column < names_.size() ? " " + excerpt(names_[column]) : std::string(), ": ", parts...);
+  [[noreturn]] void fail(std::size_t column, Pieces what) const {
+    fail_file(path_, {"line ", line_, ", column ", column + 1,
+                      column < names_.size() ? " " + excerpt(names_[column]) : std::string(), ": ", concat(what)});
   }
 
   const std::string& path_;
@@ -278,7 +279,7 @@ template <std::floating_point Scalar> void save_csv(const std::string& path, con
   if (names > 0) detail::check_size(where, "table.columns", names, values.rows());
   if (names == 0) detail::check_at_least(where, "columns of table.values, without names,", double(values.cols()), 1);
   const detail::NameFault fault = detail::find_name_fault(table.columns);
-  if (!fault.reason.empty()) detail::fail(where, "column ", fault.column + 1, ": ", fault.reason);
+  if (!fault.reason.empty()) detail::fail(where, {"column ", fault.column + 1, ": ", fault.reason});
   detail::check_finite(where, "table.values", values);
 
   detail::NewFile file(path);

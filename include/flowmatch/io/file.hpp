@@ -19,9 +19,7 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI::detail {
 
-template <class... Parts> [[noreturn]] void fail_file(const std::string& path, const Parts&... parts) {
-  raise<std::runtime_error>(concat("flowmatch: ", path, ": ", parts...));
-}
+[[noreturn]] inline void fail_file(const std::string& path, Pieces what) { fail<std::runtime_error>(path, what); }
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -30,7 +28,7 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 inline File open_file(const std::string& path) {
   File file(std::fopen(path.c_str(), "rb"));
-  if (!file) fail_file(path, "cannot be opened: ", std::strerror(errno));
+  if (!file) fail_file(path, {"cannot be opened: ", std::strerror(errno)});
   return file;
 }
 
@@ -40,7 +38,7 @@ inline std::string read_file(const std::string& path) {
   std::string bytes;
   char buffer[1 << 16];
   while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, file.get())) bytes.append(buffer, n);
-  if (std::ferror(file.get())) fail_file(path, "cannot be read: ", std::strerror(errno));
+  if (std::ferror(file.get())) fail_file(path, {"cannot be read: ", std::strerror(errno)});
   return bytes;
 }
 
@@ -49,24 +47,24 @@ class SizedFile {
  public:
   explicit SizedFile(const std::string& path) : path_(path) {
     struct stat status {};
-    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) fail("expected a regular file");
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) fail({"expected a regular file"});
     file_ = open_file(path);  // not before: to open a pipe waits for its writer
     const bool at_end = std::fseek(file_.get(), 0, SEEK_END) == 0;
     const long end = at_end ? std::ftell(file_.get()) : -1;
     if (end < 0 || end == std::numeric_limits<long>::max() || std::fseek(file_.get(), 0, SEEK_SET) != 0)
-      fail("expected a regular file");
+      fail({"expected a regular file"});
     size_ = std::uint64_t(end);
   }
 
-  template <class... Parts> [[noreturn]] void fail(const Parts&... parts) const { fail_file(path_, parts...); }
+  [[noreturn]] void fail(Pieces what) const { fail_file(path_, what); }
 
   const std::string& path() const { return path_; }
   std::uint64_t size() const { return size_; }
 
   void read(void* bytes, std::size_t count, const char* what) {  // none may be at null, which fread does not take
     const std::size_t found = count > 0 ? std::fread(bytes, 1, count, file_.get()) : 0;
-    if (std::ferror(file_.get())) fail("cannot be read: ", std::strerror(errno));
-    if (found != count) fail("expected ", count, " bytes of ", what, ", found ", found);
+    if (std::ferror(file_.get())) fail({"cannot be read: ", std::strerror(errno)});
+    if (found != count) fail({"expected ", count, " bytes of ", what, ", found ", found});
   }
 
  private:
@@ -99,7 +97,7 @@ class NewFile {
  public:
   explicit NewFile(const std::string& path)
       : path_(path), beside_(path + ".part"), folder_(folder_of(path)), file_(std::fopen(beside_.c_str(), "wb")) {
-    if (!file_) fail_file(path_, "cannot be written: ", std::strerror(errno));
+    if (!file_) fail_file(path_, {"cannot be written: ", std::strerror(errno)});
   }
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
@@ -125,7 +123,7 @@ class NewFile {
   [[noreturn]] void fail() {
     const std::string reason = std::strerror(errno);
     if (!renamed_) discard();  // not left to the destructor, which does not run where errors end the program
-    fail_file(path_, "cannot be written: ", reason);
+    fail_file(path_, {"cannot be written: ", reason});
   }
 
   std::string path_, beside_, folder_;

@@ -33,16 +33,16 @@ inline void check_identifier(const char* where, const std::string& name) {
   bool valid = !name.empty() && letter(name[0]) && name.find("__") == name.npos &&  // the rest is the compiler's
                keywords.find(' ' + name + ' ') == keywords.npos;
   for (char c : name) valid &= letter(c) || (c >= '0' && c <= '9') || c == '_';
-  if (!valid) fail(where, "expected a name that a variable may have, got \"", name, "\"");
+  if (!valid) fail(where, {"expected a name that a variable may have, got \"", name, "\""});
 }
 
 /// Throws std::invalid_argument if the net is too large to be one.
 inline VelocityMlpArchitecture architecture_of(const char* where, const VelocityMlpOptions& o) {
   VelocityMlpArchitecture architecture;
   if (o.hidden.size() > architecture.hidden.size())
-    fail(where, "expected at most ", architecture.hidden.size(), " hidden layers, got ", o.hidden.size());
+    fail(where, {"expected at most ", architecture.hidden.size(), " hidden layers, got ", o.hidden.size()});
   const auto number = [&](const char* what, Index n) {
-    if (n > std::numeric_limits<std::int16_t>::max()) fail(where, "expected ", what, " below 2^15, got ", n);
+    if (n > std::numeric_limits<std::int16_t>::max()) fail(where, {"expected ", what, " below 2^15, got ", n});
     return int(n);
   };
   architecture.dim = number("options.dim", o.dim);
@@ -82,22 +82,41 @@ void write_header(const std::string& path, const VelocityMlp<Scalar>& net, const
     for (Index n : numbers) text += (text.empty() ? "" : ", ") + std::to_string(n);
     return text;
   };
-  std::string text =
-      detail::concat("// The velocity field ", name, ", written by flowmatch::write_header: ", name,
-                     ".velocity(x, t, c) and\n// ", name,
-                     ".sample<flowmatch::table::Heun, 8>(x, c).\n// clang-format off\n#pragma once\n\n"
-                     "#include <flowmatch/field/static_velocity_mlp.hpp>\n\n"
-                     "inline constexpr flowmatch::VelocityMlpArchitecture ",
-                     name, "_architecture = {.dim = ", a.dim, ", .condition_dim = ", a.condition_dim, ", .hidden = {",
-                     joined(net.options().hidden),
-                     "}, .activation = flowmatch::Activation::", std::string(flowmatch::name(a.activation)),
-                     ", .residual = ", a.residual ? "true" : "false", ", .time_frequencies = ", a.time_frequencies,
-                     "};\n\n"
-                     "using ",
-                     name, "_net = flowmatch::StaticVelocityMlp<", sizeof(Scalar) == 4 ? "float" : "double", ", ", name,
-                     "_architecture>;\n\n"
-                     "inline constexpr ",
-                     name, "_net::Parameters ", name, "_parameters = {");
+  std::string text = detail::concat({"// The velocity field ",
+                                     name,
+                                     ", written by flowmatch::write_header: ",
+                                     name,
+                                     ".velocity(x, t, c) and\n// ",
+                                     name,
+                                     ".sample<flowmatch::table::Heun, 8>(x, c).\n// clang-format off\n#pragma once\n\n"
+                                     "#include <flowmatch/field/static_velocity_mlp.hpp>\n\n"
+                                     "inline constexpr flowmatch::VelocityMlpArchitecture ",
+                                     name,
+                                     "_architecture = {.dim = ",
+                                     a.dim,
+                                     ", .condition_dim = ",
+                                     a.condition_dim,
+                                     ", .hidden = {",
+                                     joined(net.options().hidden),
+                                     "}, .activation = flowmatch::Activation::",
+                                     std::string(flowmatch::name(a.activation)),
+                                     ", .residual = ",
+                                     a.residual ? "true" : "false",
+                                     ", .time_frequencies = ",
+                                     a.time_frequencies,
+                                     "};\n\n"
+                                     "using ",
+                                     name,
+                                     "_net = flowmatch::StaticVelocityMlp<",
+                                     sizeof(Scalar) == 4 ? "float" : "double",
+                                     ", ",
+                                     name,
+                                     "_architecture>;\n\n"
+                                     "inline constexpr ",
+                                     name,
+                                     "_net::Parameters ",
+                                     name,
+                                     "_parameters = {"});
   for (const ParameterBlock& block : net.parameter_blocks()) {
     text += "\n    // " + block.name + " [" + joined(block.shape) + "]";
     for (Index i = 0; i < block.size(); ++i)

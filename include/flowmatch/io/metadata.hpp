@@ -32,7 +32,7 @@ class Metadata {
   }
   std::string take(const std::string& key) {
     if (auto value = find(key)) return *value;
-    fail_file(path_, "expected \"", key, "\" in the metadata, found none");
+    fail_file(path_, {"expected \"", key, "\" in the metadata, found none"});
   }
   std::vector<Index> take_numbers(const std::string& key) {
     const std::string text = take(key);
@@ -42,7 +42,8 @@ class Metadata {
       while (at + digits < text.size() && text[at + digits] >= '0' && text[at + digits] <= '9') ++digits;
       if (digits < 1 || digits > 7 || (at + digits < text.size() && text[at + digits] != ',') ||
           at + digits + 1 == text.size() || values.size() == 10000)  // so that products and sums of them fit an Index
-        fail_file(path_, "expected up to 10000 whole numbers below 10^7 in metadata \"", key, "\", got \"", text, "\"");
+        fail_file(path_,
+                  {"expected up to 10000 whole numbers below 10^7 in metadata \"", key, "\", got \"", text, "\""});
       values.push_back(std::stol(text.substr(at, digits)));
       at += digits;
     }
@@ -50,12 +51,12 @@ class Metadata {
   }
   Index take_number(const std::string& key) {
     const std::vector<Index> values = take_numbers(key);
-    if (values.size() != 1) fail_file(path_, "expected one number in metadata \"", key, "\"");
+    if (values.size() != 1) fail_file(path_, {"expected one number in metadata \"", key, "\""});
     return values[0];
   }
   bool take_flag(const std::string& key) {
     const Index value = take_number(key);
-    if (value > 1) fail_file(path_, "expected 0 or 1 in metadata \"", key, "\", got ", value);
+    if (value > 1) fail_file(path_, {"expected 0 or 1 in metadata \"", key, "\", got ", value});
     return value == 1;
   }
   /// A number that takes up the whole text, such as a count below 2^63, a word of 64 bits, or a finite double.
@@ -65,7 +66,7 @@ class Metadata {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     bool fits = error == std::errc() && end == text.data() + text.size();
     if constexpr (std::floating_point<Number>) fits = fits && is_finite(value);
-    if (!fits) fail_file(path_, "expected a number in metadata \"", key, "\", got \"", text, "\"");
+    if (!fits) fail_file(path_, {"expected a number in metadata \"", key, "\", got \"", text, "\""});
     return value;
   }
   bool has(const std::string& key) const {
@@ -76,10 +77,10 @@ class Metadata {
   }
   void expect(const std::string& key, const std::string& value) {
     const std::string found = take(key);
-    if (found != value) fail_file(path_, "expected \"", value, "\" as metadata \"", key, "\", got \"", found, "\"");
+    if (found != value) fail_file(path_, {"expected \"", value, "\" as metadata \"", key, "\", got \"", found, "\""});
   }
   void expect_empty() const {
-    if (!entries_.empty()) fail_file(path_, "unknown metadata \"", entries_[0].first, "\"");
+    if (!entries_.empty()) fail_file(path_, {"unknown metadata \"", entries_[0].first, "\""});
   }
 
  private:

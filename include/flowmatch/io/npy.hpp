@@ -51,7 +51,7 @@ class NpyHeaderParser {
         shape = true;
         header.shape = tuple();
       } else {
-        file_.fail("expected the keys descr, fortran_order and shape once each in the header, found '", key, "'");
+        file_.fail({"expected the keys descr, fortran_order and shape once each in the header, found '", key, "'"});
       }
       if (!accept(',')) {
         expect('}');
@@ -59,10 +59,10 @@ class NpyHeaderParser {
       }
     }
     if (!(descr && order && shape))
-      file_.fail("expected the keys descr, fortran_order and shape in the header, found the end without ",
-                 !descr   ? "descr"
-                 : !order ? "fortran_order"
-                          : "shape");
+      file_.fail({"expected the keys descr, fortran_order and shape in the header, found the end without ",
+                  !descr   ? "descr"
+                  : !order ? "fortran_order"
+                           : "shape"});
     if (text_.find_first_not_of(' ', at_) != text_.size() - 1 || text_.back() != '\n')
       fail_here("only spaces and a newline");
     return header;
@@ -70,8 +70,8 @@ class NpyHeaderParser {
 
  private:
   [[noreturn]] void fail_here(const char* expected) const {
-    file_.fail("expected ", expected, " at byte ", at_, " of the header, found '", std::string(text_.substr(at_, 12)),
-               "'");
+    file_.fail(
+        {"expected ", expected, " at byte ", at_, " of the header, found '", std::string(text_.substr(at_, 12)), "'"});
   }
 
   void skip_spaces() {
@@ -165,22 +165,22 @@ struct NpyType {
 inline NpyType npy_type(const SizedFile& file, const std::string& descr) {
   for (const char* known : {"|u1", "|i1", "<i4", ">i4", "<i8", ">i8", "<f4", ">f4", "<f8", ">f8"})
     if (descr == known) return {descr[1], std::size_t(descr[2] - '0'), descr[0] == '>'};
-  file.fail("expected dtype |u1, |i1, i4, i8, f4 or f8 with < or >, found '", descr, "'");
+  file.fail({"expected dtype |u1, |i1, i4, i8, f4 or f8 with < or >, found '", descr, "'"});
 }
 
 /// Reads up to the end of the header.
 inline NpyHeader read_npy_header(SizedFile& file) {
   std::array<unsigned char, 8> magic{};
   file.read(magic.data(), magic.size(), "magic and version");
-  if (std::memcmp(magic.data(), "\x93NUMPY", 6) != 0) file.fail("expected a .npy file, found other first bytes");
+  if (std::memcmp(magic.data(), "\x93NUMPY", 6) != 0) file.fail({"expected a .npy file, found other first bytes"});
   const int major = magic[6], minor = magic[7];
-  if (major < 1 || major > 3 || minor != 0) file.fail("expected version 1.0, 2.0 or 3.0, found ", major, ".", minor);
+  if (major < 1 || major > 3 || minor != 0) file.fail({"expected version 1.0, 2.0 or 3.0, found ", major, ".", minor});
 
   std::array<unsigned char, 4> length{};
   const std::size_t length_size = major == 1 ? 2 : 4;
   file.read(length.data(), length_size, "header length");
   const std::uint64_t end = magic.size() + length_size + NpyType{'u', length_size, false}.bits(length.data());
-  if (end > file.size()) file.fail("expected a header up to byte ", end, ", found a file of ", file.size(), " bytes");
+  if (end > file.size()) file.fail({"expected a header up to byte ", end, ", found a file of ", file.size(), " bytes"});
   std::string text(std::size_t(end) - magic.size() - length_size, '\0');
   file.read(text.data(), text.size(), "header");
   NpyHeader header = NpyHeaderParser(file, text).parse();
@@ -191,17 +191,18 @@ inline NpyHeader read_npy_header(SizedFile& file) {
 /// The product of all axes but the first, when all sizes that follow from the shape fit an Index and the file has just
 /// the data.
 inline std::uint64_t checked_npy_features(const SizedFile& file, const NpyHeader& header, std::size_t number_size) {
-  if (header.shape.empty()) file.fail("expected an array with at least one axis, found a single number");
+  if (header.shape.empty()) file.fail({"expected an array with at least one axis, found a single number"});
   // Lengths of 0 count as 1 in `most`, so that no product of the others can overflow either.
   std::uint64_t features = 1, most = std::uint64_t(std::numeric_limits<Index>::max()) / 8;
   for (std::size_t axis = 0; axis < header.shape.size(); ++axis) {
     const std::uint64_t length = header.shape[axis];
-    if (length > most) file.fail("expected a shape that fits into memory, found axis ", axis, " of length ", length);
+    if (length > most) file.fail({"expected a shape that fits into memory, found axis ", axis, " of length ", length});
     if (length > 0) most /= length;
     if (axis > 0) features *= length;
   }
   const std::uint64_t expected = header.shape[0] * features * number_size, found = file.size() - header.size;
-  if (found != expected) file.fail("expected ", expected, " bytes of data for the shape in the header, found ", found);
+  if (found != expected)
+    file.fail({"expected ", expected, " bytes of data for the shape in the header, found ", found});
   return features;
 }
 
@@ -246,7 +247,8 @@ template <std::floating_point Scalar = float> Matrix<Scalar> load_npy(const std:
     }
     const std::int64_t integer = type.integer(bytes);
     if (integer > largest || integer < -largest)
-      file.fail("expected integers of size up to 2^", digits, ", found ", integer, " in feature ", f, " of sample ", s);
+      file.fail(
+          {"expected integers of size up to 2^", digits, ", found ", integer, " in feature ", f, " of sample ", s});
     x(Index(f), Index(s)) = Scalar(integer);
   }
   return x;
@@ -261,8 +263,8 @@ void save_npy(const std::string& path, const Eigen::MatrixBase<Derived>& x) {
   using Scalar = typename Derived::Scalar;
   static_assert(sizeof(Scalar) == 4 || sizeof(Scalar) == 8, "flowmatch: save_npy writes float and double");
   const Eigen::Ref<const Matrix<Scalar>> samples(x.derived());
-  std::string header = detail::concat("{'descr': '<f", sizeof(Scalar), "', 'fortran_order': False, 'shape': (",
-                                      samples.cols(), ", ", samples.rows(), "), }");
+  std::string header = detail::concat({"{'descr': '<f", sizeof(Scalar), "', 'fortran_order': False, 'shape': (",
+                                       samples.cols(), ", ", samples.rows(), "), }"});
   header.append(63 - (10 + header.size()) % 64, ' ') += '\n';  // so that the data begin at a multiple of 64
   const std::size_t size = header.size();                      // 118: below 2^16 for any shape
   header.insert(0, {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0, char(size & 255), char(size >> 8)});

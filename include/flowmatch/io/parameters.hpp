@@ -26,8 +26,8 @@ Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<Parame
     wanted.name = names[i];
     const auto place = std::lower_bound(sorted.begin(), sorted.end(), &wanted, by_name);
     if (place == sorted.end() || (*place)->name != wanted.name || wanted.name.empty()) {
-      missing += concat("; no tensor ", wanted.name.empty() ? "for \"" : "\"",
-                        wanted.name.empty() ? blocks[i].name : wanted.name, "\"");
+      missing += concat({"; no tensor ", wanted.name.empty() ? "for \"" : "\"",
+                         wanted.name.empty() ? blocks[i].name : wanted.name, "\""});
       continue;
     }
     const TensorEntry& tensor = **place;
@@ -38,20 +38,20 @@ Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<Parame
                                            : tensor.dtype == dtype;
     if (!right_dtype || tensor.shape != blocks[i].shape)
       wrong +=
-          concat("; tensor \"", tensor.name, "\" should be ", dtype.empty() ? "F32, F64, F16 or BF16" : dtype, " [",
-                 comma_separated(blocks[i].shape), "], is ", tensor.dtype, " [", comma_separated(tensor.shape), "]");
+          concat({"; tensor \"", tensor.name, "\" should be ", dtype.empty() ? "F32, F64, F16 or BF16" : dtype, " [",
+                  comma_separated(blocks[i].shape), "], is ", tensor.dtype, " [", comma_separated(tensor.shape), "]"});
   }
   for (std::size_t k = 0; k < sorted.size(); ++k)
-    if (!used[k]) unknown += concat("; unknown tensor \"", sorted[k]->name, "\"");
-  if (!(missing + unknown + wrong).empty()) fail_file(file.path, "expected ", expected, missing, unknown, wrong);
+    if (!used[k]) unknown += concat({"; unknown tensor \"", sorted[k]->name, "\""});
+  if (!(missing + unknown + wrong).empty()) fail_file(file.path, {"expected ", expected, missing, unknown, wrong});
 
   Vector<Scalar> parameters(blocks.back().offset + blocks.back().size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const Vector<Scalar> numbers = tensor_numbers<Scalar>(file, *tensors[i]);
     const Index place = find_non_finite(numbers)[0];
     if (place >= 0)
-      fail_file(file.path, "tensor \"", names[i], "\": expected finite numbers, got ", numbers(place), " at place ",
-                place);
+      fail_file(file.path,
+                {"tensor \"", names[i], "\": expected finite numbers, got ", numbers(place), " at place ", place});
     parameters.segment(blocks[i].offset, numbers.size()) = numbers;
   }
   return parameters;

@@ -25,7 +25,7 @@ struct Safetensors {
   const TensorEntry& tensor(const std::string& name) const {
     for (const TensorEntry& entry : tensors)
       if (entry.name == name) return entry;
-    detail::fail_file(path, "expected a tensor \"", name, "\", found none");
+    detail::fail_file(path, {"expected a tensor \"", name, "\", found none"});
   }
 };
 
@@ -70,22 +70,20 @@ template <class Number> constexpr const char* dtype_of() {
 inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::uint64_t data) {
   std::vector<const TensorEntry*> order;
   for (const TensorEntry& tensor : tensors) {
-    const auto fault = [&](const auto&... parts) {
-      return concat("tensor \"", tensor.name, "\": expected ", parts...);
-    };
+    const auto fault = [&](Pieces what) { return concat({"tensor \"", tensor.name, "\": expected ", concat(what)}); };
     std::uint64_t bytes = dtype_size(tensor.dtype);
-    if (bytes == 0) return fault("a dtype such as F32, got \"", tensor.dtype, "\"");
+    if (bytes == 0) return fault({"a dtype such as F32, got \"", tensor.dtype, "\""});
     for (const Index n : tensor.shape) {
       if (n < 0 || (n > 0 && bytes > std::numeric_limits<std::uint64_t>::max() / std::uint64_t(n)))
-        return fault("a shape of less than 2^64 bytes, got ", tensor.dtype, " [", comma_separated(tensor.shape), "]");
+        return fault({"a shape of less than 2^64 bytes, got ", tensor.dtype, " [", comma_separated(tensor.shape), "]"});
       bytes *= std::uint64_t(n);
     }
-    const std::string offsets = concat("[", tensor.begin, ", ", tensor.end, ")");
-    if (tensor.end < tensor.begin) return fault("data_offsets in their order, got ", offsets);
+    const std::string offsets = concat({"[", tensor.begin, ", ", tensor.end, ")"});
+    if (tensor.end < tensor.begin) return fault({"data_offsets in their order, got ", offsets});
     if (tensor.end - tensor.begin != bytes)
-      return fault(bytes, " bytes for ", tensor.dtype, " [", comma_separated(tensor.shape), "], got data_offsets ",
-                   offsets);
-    if (tensor.end > data) return fault("its bytes within the ", data, " of data, got data_offsets ", offsets);
+      return fault(
+          {bytes, " bytes for ", tensor.dtype, " [", comma_separated(tensor.shape), "], got data_offsets ", offsets});
+    if (tensor.end > data) return fault({"its bytes within the ", data, " of data, got data_offsets ", offsets});
     order.push_back(&tensor);
   }
   std::sort(order.begin(), order.end(), [](const TensorEntry* a, const TensorEntry* b) {
@@ -94,11 +92,11 @@ inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::ui
   std::uint64_t covered = 0;
   for (const TensorEntry* tensor : order) {
     if (tensor->begin != covered)
-      return concat("tensor \"", tensor->name, "\": expected its bytes from ", covered, " on, got data_offsets [",
-                    tensor->begin, ", ", tensor->end, tensor->begin < covered ? "), an overlap" : "), behind a gap");
+      return concat({"tensor \"", tensor->name, "\": expected its bytes from ", covered, " on, got data_offsets [",
+                     tensor->begin, ", ", tensor->end, tensor->begin < covered ? "), an overlap" : "), behind a gap"});
     covered = tensor->end;
   }
-  return covered == data ? "" : concat("expected ", covered, " bytes of data for the tensors, got ", data);
+  return covered == data ? "" : concat({"expected ", covered, " bytes of data for the tensors, got ", data});
 }
 
 /// The CRC-32, in hexadecimal, of: each key and value of the metadata but the checksum's, in the order of keys; then of
@@ -142,20 +140,20 @@ inline void take_keys_of_ours(Safetensors& file) {
   const auto value_of = [&](const char* key) {
     for (const auto& entry : file.metadata)
       if (entry.first == key) return entry.second;
-    fail_file(file.path, "expected \"", key, "\" in the metadata beside \"", first->first, "\", found none");
+    fail_file(file.path, {"expected \"", key, "\" in the metadata beside \"", first->first, "\", found none"});
   };
   const std::string version = value_of(version_key), given = value_of(checksum_key);
   if (version != std::to_string(format_version))
-    fail_file(file.path, "expected format version ", format_version, ", got \"", version,
-              "\": was the file written by a newer flowmatch?");
+    fail_file(file.path, {"expected format version ", format_version, ", got \"", version,
+                          "\": was the file written by a newer flowmatch?"});
   const std::string expected = checksum(file.metadata, file.tensors, file.data);
   if (given != expected)
-    fail_file(file.path, "expected checksum ", expected, " for what is in the file, got \"", given,
-              "\": the file is damaged, or another program changed it and kept the metadata");
+    fail_file(file.path, {"expected checksum ", expected, " for what is in the file, got \"", given,
+                          "\": the file is damaged, or another program changed it and kept the metadata"});
   std::erase_if(file.metadata,
                 [](const auto& entry) { return entry.first == version_key || entry.first == checksum_key; });
   for (const auto& entry : file.metadata)
-    if (ours(entry)) fail_file(file.path, "unknown metadata \"", entry.first, "\"");
+    if (ours(entry)) fail_file(file.path, {"unknown metadata \"", entry.first, "\""});
 }
 
 /// All bytes before the data.
@@ -164,18 +162,18 @@ inline std::string serialized_header(const Safetensors& file) {
   const auto check_strings = [](const std::vector<std::string_view>& strings, const char* what) {
     for (const std::string_view s : strings)
       if (find_invalid_utf8(s) != s.npos || s.find('\0') != s.npos)
-        fail(where, "expected UTF-8 without NUL as ", what, ", got \"", std::string(s), "\"");
+        fail(where, {"expected UTF-8 without NUL as ", what, ", got \"", std::string(s), "\""});
   };
   const auto check_names = [&](const std::vector<std::string_view>& names, const char* what) {
     check_strings(names, what);
     const auto [one, other] = find_repeated(names);
-    if (one != other) fail(where, "expected each ", what, " once, got \"", std::string(names[one]), "\" twice");
+    if (one != other) fail(where, {"expected each ", what, " once, got \"", std::string(names[one]), "\" twice"});
   };
   std::vector<std::string_view> keys, values, names;
   for (const auto& [key, value] : file.metadata) {
     if (std::string_view(key).starts_with(key_of_ours))
-      fail(where, "expected no metadata of the user that starts with ", std::string(key_of_ours), ", got \"", key,
-           "\"");
+      fail(where,
+           {"expected no metadata of the user that starts with ", std::string(key_of_ours), ", got \"", key, "\""});
     keys.push_back(key);
     values.push_back(value);
   }
@@ -184,9 +182,9 @@ inline std::string serialized_header(const Safetensors& file) {
   check_strings(values, "metadata value");
   check_names(names, "name of a tensor");
   if (std::find(names.begin(), names.end(), "__metadata__") != names.end())
-    fail(where, "expected another name for a tensor than __metadata__");
+    fail(where, {"expected another name for a tensor than __metadata__"});
   const std::string fault = layout_fault(file.tensors, file.data.size());
-  if (!fault.empty()) fail(where, fault);
+  if (!fault.empty()) fail(where, {fault});
 
   StringMap metadata = {{version_key, std::to_string(format_version)}};
   metadata.insert(metadata.end(), file.metadata.begin(), file.metadata.end());
@@ -205,12 +203,12 @@ inline std::string serialized_header(const Safetensors& file) {
 inline Safetensors read_safetensors(const std::string& path, const SafetensorsLimits& limits = {}) {
   detail::SizedFile bytes(path);
   std::uint64_t length = 0;
-  if (bytes.size() < sizeof length) bytes.fail("expected a safetensors file, got ", bytes.size(), " bytes");
+  if (bytes.size() < sizeof length) bytes.fail({"expected a safetensors file, got ", bytes.size(), " bytes"});
   bytes.read(&length, sizeof length, "header length");
   const std::uint64_t rest = bytes.size() - sizeof length;
-  if (length > limits.header) bytes.fail("expected a header of up to ", limits.header, " bytes, got ", length);
-  if (length > rest) bytes.fail("expected a header of ", length, " bytes, but ", rest, " are left");
-  if (rest - length > limits.data) bytes.fail("expected up to ", limits.data, " bytes of data, got ", rest - length);
+  if (length > limits.header) bytes.fail({"expected a header of up to ", limits.header, " bytes, got ", length});
+  if (length > rest) bytes.fail({"expected a header of ", length, " bytes, but ", rest, " are left"});
+  if (rest - length > limits.data) bytes.fail({"expected up to ", limits.data, " bytes of data, got ", rest - length});
 
   Safetensors file;
   file.path = path;
@@ -218,7 +216,7 @@ inline Safetensors read_safetensors(const std::string& path, const SafetensorsLi
   bytes.read(header.data(), header.size(), "header");
   detail::HeaderParser(path, header, limits.rank).parse(file.metadata, file.tensors);
   const std::string fault = detail::layout_fault(file.tensors, rest - length);
-  if (!fault.empty()) bytes.fail(fault);
+  if (!fault.empty()) bytes.fail({fault});
   file.data.resize(std::size_t(rest - length));
   bytes.read(file.data.data(), file.data.size(), "data");
   detail::take_keys_of_ours(file);

@@ -48,9 +48,9 @@ class HeaderParser {
 
   void parse(StringMap& metadata, std::vector<TensorEntry>& tensors) {
     at_ = find_invalid_utf8(text_);
-    if (at_ != text_.npos) fail("expected UTF-8");
+    if (at_ != text_.npos) fail({"expected UTF-8"});
     at_ = 0;
-    if (!text_.starts_with('{')) fail("expected '{'");  // blanks before it are not allowed, unlike those after it
+    if (!text_.starts_with('{')) fail({"expected '{'"});  // blanks before it are not allowed, unlike those after it
     expect('{');
     std::vector<std::size_t> places;
     bool has_metadata = false;
@@ -64,18 +64,18 @@ class HeaderParser {
         places.push_back(place);
         continue;
       }
-      if (has_metadata) fail_at(place, "expected __metadata__ once, got it again");
+      if (has_metadata) fail_at(place, {"expected __metadata__ once, got it again"});
       has_metadata = true;
       parse_metadata(metadata);
     }
     skip_blanks();
-    if (at_ != text_.size()) fail("expected only blanks after the last '}'");
+    if (at_ != text_.size()) fail({"expected only blanks after the last '}'"});
     std::vector<std::string_view> names;
     for (const TensorEntry& entry : tensors) names.push_back(entry.name);
     const auto [one, other] = find_repeated(names);
     if (one != other)
-      fail_at(places[other], "expected tensor \"", std::string(names[other]), "\" once, got it at byte ", places[one],
-              " too");
+      fail_at(places[other],
+              {"expected tensor \"", std::string(names[other]), "\" once, got it at byte ", places[one], " too"});
   }
 
  private:
@@ -93,8 +93,8 @@ class HeaderParser {
     for (const auto& entry : metadata) keys.push_back(entry.first);
     const auto [one, other] = find_repeated(keys);
     if (one != other)
-      fail_at(places[other], "expected key \"", std::string(keys[other]), "\" of __metadata__ once, got it at byte ",
-              places[one], " too");
+      fail_at(places[other], {"expected key \"", std::string(keys[other]), "\" of __metadata__ once, got it at byte ",
+                              places[one], " too"});
   }
 
   TensorEntry tensor(std::string name) {
@@ -109,8 +109,8 @@ class HeaderParser {
       const std::string key = string();
       const std::size_t field = std::size_t(std::find(fields, fields + 3, key) - fields);
       if (field == 3 || found[field])
-        fail_at(place, "tensor \"", entry.name, "\": expected dtype, shape and data_offsets once each, got \"", key,
-                field == 3 ? "\"" : "\" again");
+        fail_at(place, {"tensor \"", entry.name, "\": expected dtype, shape and data_offsets once each, got \"", key,
+                        field == 3 ? "\"" : "\" again"});
       found[field] = true;
       expect(':');
       if (field == 0) entry.dtype = string();
@@ -119,13 +119,13 @@ class HeaderParser {
         const std::size_t start = at_;
         const std::vector<Index> offsets = numbers(entry.name, 2);
         if (offsets.size() != 2)
-          fail_at(start, "tensor \"", entry.name, "\": expected two data_offsets, got ", offsets.size());
+          fail_at(start, {"tensor \"", entry.name, "\": expected two data_offsets, got ", offsets.size()});
         entry.begin = std::uint64_t(offsets[0]);
         entry.end = std::uint64_t(offsets[1]);
       }
     }
     for (std::size_t field = 0; field < 3; ++field)
-      if (!found[field]) fail("tensor \"", entry.name, "\": expected a field ", fields[field], " before this end");
+      if (!found[field]) fail({"tensor \"", entry.name, "\": expected a field ", fields[field], " before this end"});
     return entry;
   }
 
@@ -134,7 +134,7 @@ class HeaderParser {
     expect('[');
     for (bool first = true; !take(']'); first = false) {
       if (!first) expect(',');
-      if (values.size() == most) fail("tensor \"", name, "\": expected a list of up to ", most, " numbers, got more");
+      if (values.size() == most) fail({"tensor \"", name, "\": expected a list of up to ", most, " numbers, got more"});
       values.push_back(number());
     }
     return values;
@@ -146,11 +146,11 @@ class HeaderParser {
     Index value = 0;
     for (; at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
       const Index digit = text_[at_] - '0';
-      if (value > (std::numeric_limits<Index>::max() - digit) / 10) fail_at(start, "expected a number below 2^63");
+      if (value > (std::numeric_limits<Index>::max() - digit) / 10) fail_at(start, {"expected a number below 2^63"});
       value = 10 * value + digit;
     }
-    if (at_ == start) fail("expected a whole number");
-    if (text_[start] == '0' && at_ > start + 1) fail_at(start, "expected a number without leading zeros");
+    if (at_ == start) fail({"expected a whole number"});
+    if (text_[start] == '0' && at_ > start + 1) fail_at(start, {"expected a number without leading zeros"});
     return value;
   }
 
@@ -159,10 +159,10 @@ class HeaderParser {
     std::string value;
     while (true) {
       const std::size_t place = at_;
-      if (at_ == text_.size()) fail("expected the closing quote of a string");
+      if (at_ == text_.size()) fail({"expected the closing quote of a string"});
       char c = text_[at_++];
       if (c == '"') return value;
-      if (static_cast<unsigned char>(c) < 0x20) fail_at(place, "expected control characters in a string as escapes");
+      if (static_cast<unsigned char>(c) < 0x20) fail_at(place, {"expected control characters in a string as escapes"});
       if (c == '\\') {
         c = at_ < text_.size() ? text_[at_++] : '\0';
         if (c == 'u') {
@@ -171,7 +171,7 @@ class HeaderParser {
         }
         constexpr std::string_view codes = "\"\\/bfnrt", characters = "\"\\/\b\f\n\r\t";
         const std::size_t code = codes.find(c);
-        if (code == codes.npos) fail_at(place, "expected an escape that JSON has");
+        if (code == codes.npos) fail_at(place, {"expected an escape that JSON has"});
         c = characters[code];
       }
       value += c;
@@ -181,20 +181,21 @@ class HeaderParser {
   /// The code of \uXXXX, or of two of them that are a pair of surrogates; the first \u was read already.
   unsigned escaped_code(std::size_t place) {
     const unsigned first = hexadecimal(place);
-    if (first == 0) fail_at(place, "expected a string without NUL");
+    if (first == 0) fail_at(place, {"expected a string without NUL"});
     if (!is_surrogate(first)) return first;
     if (first < 0xdc00 && text_.substr(at_, 2) == "\\u") {
       at_ += 2;
       const unsigned second = hexadecimal(place);
       if (second >= 0xdc00 && second < 0xe000) return 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
     }
-    fail_at(place, "expected a pair of surrogates, got one alone");
+    fail_at(place, {"expected a pair of surrogates, got one alone"});
   }
   unsigned hexadecimal(std::size_t place) {
     unsigned code = 0;
     for (int k = 0; k < 4; ++k, ++at_) {
       const char c = at_ < text_.size() ? text_[at_] : '\0', lower = char(c | 0x20);
-      if (!((c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'f'))) fail_at(place, "expected four digits after \\u");
+      if (!((c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'f')))
+        fail_at(place, {"expected four digits after \\u"});
       code = 16 * code + unsigned(c <= '9' ? c - '0' : lower - 'a' + 10);
     }
     return code;
@@ -211,18 +212,18 @@ class HeaderParser {
     return true;
   }
   void expect(char c) {
-    if (!take(c)) fail("expected '", std::string(1, c), "'");
+    if (!take(c)) fail({"expected '", std::string(1, c), "'"});
   }
-  template <class... Parts> [[noreturn]] void fail_at(std::size_t place, const Parts&... parts) const {
-    fail_file(path_, "safetensors header, byte ", place, ": ", parts...);
+  [[noreturn]] void fail_at(std::size_t place, Pieces what) const {
+    fail_file(path_, {"safetensors header, byte ", place, ": ", concat(what)});
   }
   /// Fails at this place, with what stands here.
-  template <class... Parts> [[noreturn]] void fail(const Parts&... parts) const {
+  [[noreturn]] void fail(Pieces what) const {
     const unsigned char c = at_ < text_.size() ? static_cast<unsigned char>(text_[at_]) : 0;
     const std::string got = at_ == text_.size()    ? "the end"
-                            : c < 0x20 || c > 0x7e ? concat("a byte of value ", unsigned(c))
-                                                   : concat("'", std::string(1, char(c)), "'");
-    fail_at(at_, parts..., ", got ", got);
+                            : c < 0x20 || c > 0x7e ? concat({"a byte of value ", unsigned(c)})
+                                                   : concat({"'", std::string(1, char(c)), "'"});
+    fail_at(at_, {concat(what), ", got ", got});
   }
 
   const std::string& path_;

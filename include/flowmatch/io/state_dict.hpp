@@ -54,7 +54,7 @@ inline std::vector<std::string> state_dict_names(const Safetensors& file, const 
   for (const auto& [block, tensor] : names) {
     const auto place =
         std::find_if(blocks.begin(), blocks.end(), [&name = block](const auto& b) { return b.name == name; });
-    if (place == blocks.end()) fail("load_state_dict", "expected names of the net's blocks, got \"", block, "\"");
+    if (place == blocks.end()) fail("load_state_dict", {"expected names of the net's blocks, got \"", block, "\""});
     const std::size_t i = std::size_t(place - blocks.begin());
     found[i] = tensor;
     by_number[i] = false;

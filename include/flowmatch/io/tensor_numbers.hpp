@@ -49,7 +49,7 @@ Vector<Scalar> tensor_numbers(const Safetensors& file, const TensorEntry& tensor
   else if (tensor.dtype == "BF16")
     detail::convert_tensor<std::uint16_t>(file, tensor, numbers.data(), detail::from_bf16);
   else
-    detail::fail_file(file.path, "tensor \"", tensor.name, "\": expected F64, F32, F16 or BF16, got ", tensor.dtype);
+    detail::fail_file(file.path, {"tensor \"", tensor.name, "\": expected F64, F32, F16 or BF16, got ", tensor.dtype});
   return numbers;
 }
 
@@ -66,7 +66,7 @@ inline std::vector<std::int64_t> tensor_indices(const Safetensors& file, const T
     indices.resize(std::size_t(bytes));
     detail::convert_tensor<std::uint8_t>(file, tensor, indices.data(), same);
   } else {
-    detail::fail_file(file.path, "tensor \"", tensor.name, "\": expected I64 or U8, got ", tensor.dtype);
+    detail::fail_file(file.path, {"tensor \"", tensor.name, "\": expected I64 or U8, got ", tensor.dtype});
   }
   return indices;
 }

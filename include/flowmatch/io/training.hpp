@@ -129,9 +129,11 @@ template <class Net, class P, class T> void resume(const std::string& path, Trai
   std::string different;
   for (const auto& [key, value] : detail::settings(trainer)) {
     const auto found = metadata.find(key);
-    if (found != value) different += detail::concat("; ", key, " is ", value, ", in the file ", found.value_or("none"));
+    if (found != value)
+      different += detail::concat({"; ", key, " is ", value, ", in the file ", found.value_or("none")});
   }
-  if (!different.empty()) detail::fail_file(path, "expected a training with the trainer's net and options", different);
+  if (!different.empty())
+    detail::fail_file(path, {"expected a training with the trainer's net and options", different});
   detail::reading(path, [&] {
     TrainingState<Scalar> state = trainer.state();
     detail::take(metadata, state);

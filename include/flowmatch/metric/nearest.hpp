@@ -75,7 +75,7 @@ template <std::floating_point Scalar> double median_nearest_distance(const Matri
 template <std::floating_point Scalar>
 double memorized_fraction(const Matrix<Scalar>& x, MatrixIn<Scalar> train, double threshold = 1. / 3) {
   if (!(threshold > 0 && threshold <= 1))
-    detail::fail("memorized_fraction", "expected threshold in (0, 1], got ", threshold);
+    detail::fail("memorized_fraction", {"expected threshold in (0, 1], got ", threshold});
   return double((detail::nearest_samples("memorized_fraction", x, train).ratio().array() < threshold).count()) /
          double(x.cols());
 }

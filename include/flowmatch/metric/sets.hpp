@@ -19,7 +19,7 @@ void check_sets(const char* where, const Matrix<Scalar>& x, const char* name, Ma
                 Index least_y = 1) {
   check_rows(where, name, y.rows(), x.rows());
   check_at_least(where, "x.cols()", double(x.cols()), double(least_x));
-  if (y.cols() < least_y) fail(where, "expected ", name, ".cols() >= ", least_y, ", got ", y.cols());
+  if (y.cols() < least_y) fail(where, {"expected ", name, ".cols() >= ", least_y, ", got ", y.cols()});
   check_finite(where, "x", x);
   check_finite(where, name, y);
 }
@@ -35,7 +35,7 @@ template <std::floating_point Scalar>
 std::array<Matrix<Scalar>, 2> disjoint_subsets(const char* where, const Matrix<Scalar>& data, Index n, Rng& rng) {
   check_at_least(where, "n", double(n), 1);
   if (n > data.cols() / 2)
-    fail(where, "expected data with at least 2 n = ", 2 * double(n), " columns, got ", data.cols());
+    fail(where, {"expected data with at least 2 n = ", 2 * double(n), " columns, got ", data.cols()});
   std::vector<Index> order(std::size_t(data.cols()));
   std::iota(order.begin(), order.end(), Index(0));
   shuffle_front(rng, order, 2 * n);

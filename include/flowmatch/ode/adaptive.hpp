@@ -37,8 +37,8 @@ inline void check_reached(const char* where, const AdaptiveReport& report) {
   constexpr const char* why[] = {"", "the limit", "too small to be resolved", "the velocity is not finite"};
   for (std::size_t j = 0; j < report.samples.size(); ++j)
     if (const SampleReport& s = report.samples[j]; s.status != OdeStatus::reached)
-      raise<std::runtime_error>(concat("flowmatch: ", where, ": sample ", j, " stopped at t = ", s.t, " after ",
-                                       s.accepted + s.rejected, " steps: ", why[std::size_t(s.status)]));
+      raise<std::runtime_error>(concat({"flowmatch: ", where, ": sample ", j, " stopped at t = ", s.t, " after ",
+                                        s.accepted + s.rejected, " steps: ", why[std::size_t(s.status)]}));
 }
 
 }

@@ -30,11 +30,11 @@ inline std::vector<double> time_grid(const OdeOptions& options) {
       times.push_back(options.from + (options.to - options.from) * double(i) / double(options.steps));
     times.back() = options.to;
   }
-  if (times.size() < 2) detail::fail(where, "expected at least 2 times in options.grid, got ", times.size());
+  if (times.size() < 2) detail::fail(where, {"expected at least 2 times in options.grid, got ", times.size()});
   for (std::size_t i = 0; i < times.size(); ++i) {
-    if (!is_finite(times[i])) detail::fail(where, "expected finite times, got ", times[i], " at place ", i);
+    if (!is_finite(times[i])) detail::fail(where, {"expected finite times, got ", times[i], " at place ", i});
     if (i > 0 && (times[i] == times[i - 1] || (times[i] > times[i - 1]) != (times[1] > times[0])))
-      detail::fail(where, "expected times that strictly rise or fall, got ", times[i - 1], " then ", times[i]);
+      detail::fail(where, {"expected times that strictly rise or fall, got ", times[i - 1], " then ", times[i]});
   }
   return times;
 }
@@ -63,8 +63,8 @@ void integrate_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const S& step
   for (std::size_t i = 1; i < times.size(); ++i) {
     stepper.step(f, times[i - 1], times[i] - times[i - 1], c, x, memory);
     if (const auto [row, column] = find_non_finite(x); row >= 0)
-      raise<std::runtime_error>(concat("flowmatch: integrate: sample ", first + column,
-                                       " is not finite at t = ", times[i], " (row ", row, ": ", x(row, column), ")"));
+      raise<std::runtime_error>(concat({"flowmatch: integrate: sample ", first + column,
+                                        " is not finite at t = ", times[i], " (row ", row, ": ", x(row, column), ")"}));
     observe(Index(i), times[i], x);
   }
 }

@@ -28,7 +28,7 @@ struct Mix {
 inline double determinant(const ScheduleValue<double>& s, const char* where = "convert") {
   const double value = s.alpha_dot * s.sigma - s.alpha * s.sigma_dot;
   if (!(is_finite(value) && value > 0))
-    fail(where, "expected a schedule with alpha' sigma - alpha sigma' > 0, got ", value);
+    fail(where, {"expected a schedule with alpha' sigma - alpha sigma' > 0, got ", value});
   return value;
 }
 
@@ -88,7 +88,7 @@ void convert(const S& schedule, Prediction from, Prediction to, MatrixIn<Scalar>
   detail::check_finite(where, "y", y);
   detail::check_times(where, t);
   detail::check_positive(where, "least", least);
-  if (detail::overlap(x, y)) detail::fail(where, "y must not share memory with x");
+  if (detail::overlap(x, y)) detail::fail(where, {"y must not share memory with x"});
   for (Index j = 0; j < x.cols(); ++j) {
     const detail::Mix mix = detail::conversion(from, to, schedule(double(t(j))), least);
     for (Index i = 0; i < x.rows(); ++i) y(i, j) = Scalar(mix.of_x) * x(i, j) + Scalar(mix.of_y) * y(i, j);

@@ -38,9 +38,9 @@ void prepare_path(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, R
   check_finite(where, "x0", x0);
   check_times(where, t);
   if (overlap(x_t, x0) || overlap(x_t, x1) || overlap(x_t, u_t) || overlap(x_t, t))
-    fail(where, "x_t must not share memory with ", inputs, ", t or u_t");
+    fail(where, {"x_t must not share memory with ", inputs, ", t or u_t"});
   if (overlap(u_t, x0) || overlap(u_t, x1) || overlap(u_t, t))
-    fail(where, "u_t must not share memory with ", inputs, " or t");
+    fail(where, {"u_t must not share memory with ", inputs, " or t"});
   x_t.resize(x0.rows(), x0.cols());
   u_t.resize(x0.rows(), x0.cols());
 }

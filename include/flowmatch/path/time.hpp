@@ -65,7 +65,7 @@ struct LogitNormalTime {
   double mean = 0, deviation = 1;
 
   template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
-    if (!is_finite(mean)) detail::fail("LogitNormalTime", "expected a finite mean, got ", mean);
+    if (!is_finite(mean)) detail::fail("LogitNormalTime", {"expected a finite mean, got ", mean});
     detail::check_positive("LogitNormalTime", "deviation", deviation);
     fill_normal(rng, t);
     for (Index j = 0; j < t.size(); ++j)

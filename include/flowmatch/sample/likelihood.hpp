@@ -97,7 +97,7 @@ Matrix<Scalar> with_probes(const char* where, MatrixIn<Scalar> c, Index dim, Rng
                            const LikelihoodOptions& options) {
   check_at_least(where, "options.probes", double(options.probes), 0);
   if (options.probes == 0) return c;
-  if (!rng) fail(where, "expected an Rng, for options.probes = ", options.probes);
+  if (!rng) fail(where, {"expected an Rng, for options.probes = ", options.probes});
   Matrix<Scalar> probes(dim * options.probes, c.cols()), both(c.rows() + probes.rows(), c.cols());
   if (options.probe == Probe::gaussian) {
     fill_normal(*rng, probes);
@@ -142,7 +142,7 @@ void carry_density(const char* where, const Field& field, const Matrix<Scalar>& 
 /// The times of a flow from the source at t = 0 on.
 inline std::vector<double> times_from_source(const char* where, const LikelihoodOptions& options) {
   std::vector<double> times = time_grid({.steps = options.steps, .grid = options.grid});
-  if (times.front() != 0) fail(where, "expected times that start at 0, where the source is, got ", times.front());
+  if (times.front() != 0) fail(where, {"expected times that start at 0, where the source is, got ", times.front()});
   return times;
 }
 
@@ -164,7 +164,7 @@ RowVector<Scalar> log_likelihood(const Field& field, MatrixIn<Scalar> x, MatrixI
   check_columns(where, "what log_p0 returns", log_p.size(), n);
   for (Index j = 0; j < n; ++j) {
     if (!is_finite(log_p(j)) && log_p(j) != -std::numeric_limits<Scalar>::infinity())
-      fail(where, "expected numbers or -inf from log_p0, got ", log_p(j), " for sample ", j);
+      fail(where, {"expected numbers or -inf from log_p0, got ", log_p(j), " for sample ", j});
     log_p(j) -= y(d, j);
   }
   return log_p;

@@ -130,7 +130,7 @@ template <ParametricField Field, Solver S>
 Matrix<typename Field::Scalar> sample(const Field& field, MatrixIn<typename Field::Scalar> c, Rng& rng, const S& solver,
                                       const OdeOptions& options = {}) {
   if (time_grid(options).front() != 0)
-    detail::fail("sample", "expected times that start at 0, where noise is, got ", time_grid(options).front());
+    detail::fail("sample", {"expected times that start at 0, where noise is, got ", time_grid(options).front()});
   Matrix<typename Field::Scalar> x(field.dim(), c.cols());
   fill_normal(rng, x);
   Sampler(field, solver, options)(c, x);

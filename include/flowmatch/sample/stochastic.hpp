@@ -63,7 +63,7 @@ OdeReport integrate_stochastic(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, Rng
   detail::check_finite(where, "c", c);
   const std::vector<double> times = time_grid(options);
   if (times.front() < 0 || times.back() > 1 || times.front() > times.back())
-    detail::fail(where, "expected times that rise within [0, 1], got ", times.front(), " to ", times.back());
+    detail::fail(where, {"expected times that rise within [0, 1], got ", times.front(), " to ", times.back()});
   const Index dim = x.rows(), n = x.cols();
   Matrix<Scalar> noise(dim, n), predicted, start(dim, n), end(dim, n);
   RowVector<Scalar> t(n);
@@ -98,9 +98,9 @@ OdeReport integrate_stochastic(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, Rng
       x += Scalar(h / 2) * (start + end) + Scalar(std::sqrt(2 * half_g2 * h)) * noise;
     }
     if (const auto [row, column] = find_non_finite(x); row >= 0)
-      detail::raise<std::runtime_error>(detail::concat("flowmatch: ", where, ": sample ", column,
-                                                       " is not finite at t = ", times[k], " (row ", row, ": ",
-                                                       x(row, column), ")"));
+      detail::raise<std::runtime_error>(
+          detail::concat({"flowmatch: ", where, ": sample ", column, " is not finite at t = ", times[k], " (row ", row,
+                          ": ", x(row, column), ")"}));
   }
   const Index steps = Index(times.size()) - 1;
   return {.steps = steps, .evaluations = steps * (method == StochasticMethod::euler ? 1 : 2)};
@@ -114,8 +114,8 @@ Matrix<typename Field::Scalar> sample_stochastic(const Field& field, MatrixIn<ty
                                                  const OdeOptions& options = {}, const S& schedule = {}) {
   detail::check_rows("sample_stochastic", "c", c.rows(), field.condition_dim());
   if (time_grid(options).front() != 0)
-    detail::fail("sample_stochastic", "expected times that start at 0, where noise is, got ",
-                 time_grid(options).front());
+    detail::fail("sample_stochastic",
+                 {"expected times that start at 0, where noise is, got ", time_grid(options).front()});
   Matrix<typename Field::Scalar> x(field.dim(), c.cols());
   fill_normal(rng, x);
   typename Field::Workspace workspace;

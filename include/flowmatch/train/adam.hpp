@@ -179,7 +179,7 @@ template <class Derived> typename Derived::Scalar clip_norm(Eigen::MatrixBase<De
   detail::check_positive("clip_norm", "max_norm", max_norm);
   detail::check_finite("clip_norm", "gradient", gradient);
   const Scalar norm = gradient.stableNorm();  // squares of large entries must not overflow
-  if (!is_finite(norm)) detail::fail("clip_norm", "expected a gradient whose norm is finite, got ", norm);
+  if (!is_finite(norm)) detail::fail("clip_norm", {"expected a gradient whose norm is finite, got ", norm});
   if (norm > Scalar(max_norm)) gradient *= Scalar(max_norm) / norm;
   return norm;
 }

@@ -80,7 +80,7 @@ template <class Net> class Backprop {
   template <class OutputLoss, class Forward>
   Scalar run(const char* where, const Net& net, Index samples, Index rows, const OutputLoss& loss,
              Vector<Scalar>& gradient, const Forward& forward) {
-    if (samples < 1) detail::fail(where, "expected at least one sample, got none");
+    if (samples < 1) detail::fail(where, {"expected at least one sample, got none"});
     if constexpr (requires { loss.samples(); }) detail::check_columns(where, "the target", loss.samples(), samples);
     const Index tiles = (samples + tile_columns - 1) / tile_columns, size = net.parameters().size();
     const Index count = block_count(tiles);
@@ -135,8 +135,8 @@ template <class Net> class Backprop {
     const Scalar value = blocks_[0].value;
     if (!is_finite(value))
       detail::raise<std::runtime_error>(
-          detail::concat("flowmatch: ", where, ": the loss is ", value,
-                         ": training diverged; a lower learning rate or clipping may help"));
+          detail::concat({"flowmatch: ", where, ": the loss is ", value,
+                          ": training diverged; a lower learning rate or clipping may help"}));
     return value;
   }
 

@@ -75,8 +75,8 @@ template <std::floating_point Scalar, Coupling<Scalar> C, class Source = NormalS
     detail::check_shape(name, "x1", x1, data_.rows(), batch);
     detail::check_shape(name, "c", c, c_.rows(), batch);
     if (batch < 1 || options_.coupled % batch != 0)
-      detail::fail(name, "expected options.coupled, ", options_.coupled, ", to be a multiple of the batch, got ",
-                   batch);
+      detail::fail(name,
+                   {"expected options.coupled, ", options_.coupled, ", to be a multiple of the batch, got ", batch});
     if (batch_ > 0) detail::check_columns(name, "x0", batch, batch_);
     batch_ = batch;
     const std::uint64_t pieces = std::uint64_t(options_.coupled / batch), group = step_ / pieces;

@@ -49,14 +49,14 @@ template <TrainableField Field> class HeldOutLoss {
     }
     if (!is_finite(sum))
       detail::raise<std::runtime_error>(
-          detail::concat("flowmatch: HeldOutLoss: the loss is ", sum, ": training diverged"));
+          detail::concat({"flowmatch: HeldOutLoss: the loss is ", sum, ": training diverged"}));
     return sum / double(u_t_.size());
   }
 
  private:
   void prepare(const char* name, const Field& field) {
     detail::check_batch("HeldOutLoss", name, field, x_t_, t_, c_);
-    detail::check_at_least("HeldOutLoss", detail::concat(name, ".cols()").c_str(), double(t_.size()), 1);
+    detail::check_at_least("HeldOutLoss", detail::concat({name, ".cols()"}).c_str(), double(t_.size()), 1);
     v_.resize(field.dim(), std::min(tile_columns, t_.size()));
   }
 

@@ -27,7 +27,7 @@ template <std::floating_point Scalar> class MeanSquaredError {
     detail::check_columns(where, "weights", weights_.cols(), target_.cols());
     detail::check_finite(where, "weights", weights_);
     for (Index j = 0; j < weights_.size(); ++j)
-      if (weights_(j) < 0) detail::fail(where, "expected weights >= 0, got ", weights_(j), " in column ", j);
+      if (weights_(j) < 0) detail::fail(where, {"expected weights >= 0, got ", weights_(j), " in column ", j});
   }
 
   Index samples() const { return target_.cols(); }
@@ -78,8 +78,8 @@ struct SoftmaxCrossEntropy {
     for (Index j = 0; j < y.cols(); ++j) {
       const Index label = labels[std::size_t(first + j)];
       if (label < 0 || label >= y.rows())
-        detail::fail("softmax_cross_entropy", "expected labels in [0, ", y.rows(), "), got ", label, " for sample ",
-                     first + j);
+        detail::fail("softmax_cross_entropy",
+                     {"expected labels in [0, ", y.rows(), "), got ", label, " for sample ", first + j});
       const Scalar highest = y.col(j).maxCoeff();  // so that exp cannot overflow
       dy.col(j) = (y.col(j).array() - highest).exp().matrix();
       const Scalar sum = dy.col(j).sum();

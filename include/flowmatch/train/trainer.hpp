@@ -82,7 +82,7 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   template <BatchFill<Scalar> Fill, TrainingObserver OnStep = NoObserver>
   requires(!PathFromNoise<P>) TrainingReport run(Fill&& fill, Rng& rng, OnStep&& on_step = {}) {
     if (options_.held_out > 0)
-      detail::fail(where, "options.held_out is a fraction of data, which a fill is not: give a set to hold_out");
+      detail::fail(where, {"options.held_out is a fraction of data, which a fill is not: give a set to hold_out"});
     begin(rng, 0, 0);
     if constexpr (requires { fill.seek(state_.report.steps); })
       if (state_.report.steps > 0) fill.seek(state_.report.steps);
@@ -92,14 +92,15 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   /// A held-out set instead of a fraction: see HeldOutLoss. For a path without noise of its own.
   void hold_out(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, MatrixIn<Scalar> c) requires Path<P> {
     if (options_.held_out > 0)
-      detail::fail("Trainer::hold_out", "expected options.held_out = 0 for a set of one's own, got ",
-                   options_.held_out);
+      detail::fail("Trainer::hold_out",
+                   {"expected options.held_out = 0 for a set of one's own, got ", options_.held_out});
     held_out_.emplace(*net_, path_, x0, x1, t, c);
   }
 
   /// The averaged weights after the last step. Throws std::invalid_argument if options.ema_decay is 0.
   const Vector<Scalar>& averaged() const {
-    if (options_.ema_decay == 0) detail::fail("Trainer::averaged", "there is no average, since options.ema_decay is 0");
+    if (options_.ema_decay == 0)
+      detail::fail("Trainer::averaged", {"there is no average, since options.ema_decay is 0"});
     return ema_.parameters();
   }
   /// The weights after the last step of run, before the average took their place.
@@ -112,7 +113,7 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   /// A copy of what the training carries from step to step; in an observer, as of its step. (An observer takes random
   /// numbers, if any, from another generator than the run's.) Throws std::invalid_argument after a run that diverged.
   TrainingState<Scalar> state() const {
-    if (diverged_) detail::fail("Trainer::state", "the run diverged: go on from an earlier state");
+    if (diverged_) detail::fail("Trainer::state", {"the run diverged: go on from an earlier state"});
     TrainingState<Scalar> state = state_;
     if (!ended_) state.weights = net_->parameters();
     state.m = adam_.state.m;
@@ -154,13 +155,13 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
     adam_.options.weight_decay = o.weight_decay;
     if (o.keep_best) state_.best = state_.weights;
     if (o.drop_condition > 0 && null_condition().size() == 0)
-      detail::fail("Trainer", "expected a net with null_condition() for options.drop_condition = ", o.drop_condition);
+      detail::fail("Trainer", {"expected a net with null_condition() for options.drop_condition = ", o.drop_condition});
   }
 
   /// A training of its own, or the one that resume gave, on so many samples (0: batches of a fill).
   void begin(Rng& rng, Index samples, std::uint32_t checksum) {
     detail::check_finite(where, "net.parameters()", net_->parameters());
-    if (options_.keep_best && !held_out_) detail::fail(where, "options.keep_best needs a set that is held out");
+    if (options_.keep_best && !held_out_) detail::fail(where, {"options.keep_best needs a set that is held out"});
     if (!goes_on_) {
       adam_ = AdamW(net_->parameters(), adam_.options);
       ema_ = Ema(net_->parameters(), {.decay = options_.ema_decay});
@@ -168,12 +169,12 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
       if (options_.keep_best) state_.best = state_.weights;
     } else {
       if (samples != state_.samples)
-        detail::fail(where, "expected the ", state_.samples, " samples of the training that goes on, got ", samples);
+        detail::fail(where, {"expected the ", state_.samples, " samples of the training that goes on, got ", samples});
       if (rng.seed != state_.rng.seed || rng.stream != state_.rng.stream)
-        detail::fail(where, "expected a generator of seed ", state_.rng.seed, " and stream ", state_.rng.stream,
-                     ", as of the training that goes on, got ", rng.seed, " and ", rng.stream);
+        detail::fail(where, {"expected a generator of seed ", state_.rng.seed, " and stream ", state_.rng.stream,
+                             ", as of the training that goes on, got ", rng.seed, " and ", rng.stream});
       if (state_.checksum != 0 && checksum != state_.checksum)
-        detail::fail(where, "expected the data of the training that goes on, got others of the same size");
+        detail::fail(where, {"expected the data of the training that goes on, got others of the same size"});
       if (samples > 0) epoch_.seek(state_.order);
       rng = state_.rng;
     }
@@ -202,10 +203,11 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
           return loss_(net, x_t, t, c, u_t, weigh(t, weights), gradient);
       });
       now.gradient_norm = clip(gradient);
-      if (!is_finite(now.gradient_norm)) fail(now, gradient, "the gradient is not finite");
+      if (!is_finite(now.gradient_norm)) fail(now, {gradient, "the gradient is not finite"});
       adam_.options.learning_rate = now.learning_rate;
       adam_.step(net.parameters(), gradient);
-      if (!all_finite(net.parameters().data(), gradient.size())) fail(now, gradient, "the step makes weights infinite");
+      if (!all_finite(net.parameters().data(), gradient.size()))
+        fail(now, {gradient, "the step makes weights infinite"});
       if (options_.ema_decay > 0) ema_.update(net.parameters());
 
       state_.report.loss = now.loss;
@@ -268,7 +270,7 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
     std::iota(numbers.begin(), numbers.end(), Index(0));
     if (options_.held_out == 0) return numbers;
     const Index count = Index(options_.held_out * double(data.cols()));
-    if (count < 1) detail::fail(where, "expected options.held_out to be at least one of ", data.cols(), " samples");
+    if (count < 1) detail::fail(where, {"expected options.held_out to be at least one of ", data.cols(), " samples"});
     held_out_.emplace(detail::take_held_out(*net_, path_, data, c, Rng(rng.seed, ~rng.stream), count, numbers));
     return numbers;
   }
@@ -294,8 +296,8 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
           layer = ", layer " + block.name;
     net_->parameters() = state_.weights;
     diverged_ = true;  // the optimiser's means hold the step that was taken back
-    return detail::concat("flowmatch: Trainer::run: training diverged in step ", now.step, " (learning rate ",
-                          now.learning_rate, layer, "): ", reason);
+    return detail::concat({"flowmatch: Trainer::run: training diverged in step ", now.step, " (learning rate ",
+                           now.learning_rate, layer, "): ", reason});
   }
 
   Net* net_;

@@ -11,8 +11,8 @@ TEST_CASE("build_info tells versions and the instruction set in use") {
     INFO(info << "should contain " << text);
     CHECK(info.find(text) != std::string::npos);
   };
-  has(fm::detail::concat("flowmatch ", FLOWMATCH_VERSION_MAJOR, ".", FLOWMATCH_VERSION_MINOR, "."));
-  has(fm::detail::concat("Eigen ", EIGEN_WORLD_VERSION, ".", EIGEN_MAJOR_VERSION, "."));
+  has(fm::detail::concat({"flowmatch ", FLOWMATCH_VERSION_MAJOR, ".", FLOWMATCH_VERSION_MINOR, "."}));
+  has(fm::detail::concat({"Eigen ", EIGEN_WORLD_VERSION, ".", EIGEN_MAJOR_VERSION, "."}));
   has(std::string("kernels ") + fm::name(fm::instruction_set()) + ",");
   has(__VERSION__);
 #if defined(NDEBUG)

@@ -50,8 +50,8 @@ TEMPLATE_TEST_CASE("A run of numbers is finite only if each of them is, at any l
 }
 
 TEST_CASE("A message is made of text, integers and short numbers", "[check]") {
-  REQUIRE(detail::concat("a", std::string("b"), -3, std::size_t(4), 0.5, 1e-7f, 2.0) == "ab-340.51e-072");
-  REQUIRE_THROWS_MATCHES(detail::fail("here", "x = ", 7), std::invalid_argument, Message("flowmatch: here: x = 7"));
+  REQUIRE(detail::concat({"a", std::string("b"), -3, std::size_t(4), 0.5, 1e-7f, 2.0}) == "ab-340.51e-072");
+  REQUIRE_THROWS_MATCHES(detail::fail("here", {"x = ", 7}), std::invalid_argument, Message("flowmatch: here: x = 7"));
 }
 
 TEST_CASE("Shapes are checked by name, rows first", "[check]") {

@@ -271,7 +271,7 @@ TEST_CASE("limits are options", "[io]") {
   test::write(path, safetensors_bytes(header, "1234"));
   CHECK(reading(path, {.header = header.size(), .data = 4, .rank = 3}) == "nothing thrown");
   CHECK(reading(path, {.header = header.size() - 1}) ==
-        fm::detail::concat("expected a header of up to ", header.size() - 1, " bytes, got ", header.size()));
+        fm::detail::concat({"expected a header of up to ", header.size() - 1, " bytes, got ", header.size()}));
   CHECK(reading(path, {.data = 3}) == "expected up to 3 bytes of data, got 4");
   CHECK(reading(path, {.rank = 2}).find("expected a list of up to 2 numbers, got more") != std::string::npos);
   CHECK(reading(path, {.rank = 0}).find("expected a list of up to 0 numbers, got more") != std::string::npos);

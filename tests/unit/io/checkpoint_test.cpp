@@ -249,7 +249,7 @@ TEMPLATE_TEST_CASE("weights that are not finite are refused", "[io]", float, dou
     fm::Safetensors file = saved<TestType>();
     std::memcpy(file.data.data() + 10 * sizeof(TestType), &value, sizeof value);
     CHECK(complaint<TestType>(file) ==
-          fm::detail::concat("tensor \"layers.0.bias\": expected finite numbers, got ", value, " at place 1"));
+          fm::detail::concat({"tensor \"layers.0.bias\": expected finite numbers, got ", value, " at place 1"}));
   }
 }
 

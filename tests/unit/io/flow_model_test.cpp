@@ -249,7 +249,7 @@ TEMPLATE_TEST_CASE("numbers that no model has are refused with their place", "[i
   const std::string start = "flowmatch: load_flow_model: expected ";
   const auto with = complaint_with<TestType>;
   const auto not_finite = [](const char* name, const char* value, int place) {
-    return fm::detail::concat("tensor \"", name, "\": expected finite numbers, got ", value, " at place ", place);
+    return fm::detail::concat({"tensor \"", name, "\": expected finite numbers, got ", value, " at place ", place});
   };
   for (const char* name : {"net.layers.1.bias", "normalizer.mean", "normalizer.scale", "condition_normalizer.scale",
                            "condition_normalizer.components"}) {

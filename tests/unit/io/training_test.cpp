@@ -334,9 +334,10 @@ TEST_CASE("metadata of a training that no training has are refused, each with it
   };
   for (const char* value : {"", "x", "1x", " 1", "-", "1e", "99999999999999999999"})
     for (const char* key : {"steps", "seed", "position", "samples", "pass_drawn"})
-      CHECK(with(key, value) == fm::detail::concat("expected a number in metadata \"", key, "\", got \"", value, "\""));
+      CHECK(with(key, value) ==
+            fm::detail::concat({"expected a number in metadata \"", key, "\", got \"", value, "\""}));
   for (const char* value : {"nan", "inf", "1e999", "one"})
-    CHECK(with("loss", value) == fm::detail::concat("expected a number in metadata \"loss\", got \"", value, "\""));
+    CHECK(with("loss", value) == fm::detail::concat({"expected a number in metadata \"loss\", got \"", value, "\""}));
   CHECK(with("steps", "-1") == "flowmatch: Trainer::resume: expected state.report.steps >= 0, got -1");
   CHECK(with("samples", "-1") == "flowmatch: Trainer::resume: expected state.samples >= 0, got -1");
   CHECK(damaged([](auto& file) { file.metadata.pop_back(); }) == "expected \"pass_drawn\" in the metadata, found none");
