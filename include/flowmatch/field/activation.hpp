@@ -43,23 +43,4 @@ inline Activation activation_from_name(std::string_view wanted) {
   detail::fail("activation_from_name", {"expected one of ", known, ", got \"", std::string(wanted), "\""});
 }
 
-/// Calls body(constant) where constant.value is the activation as a compile-time constant: one branch for a whole tile.
-template <class Body> void with_activation(Activation activation, const Body& body) {
-  using enum Activation;
-  switch (activation) {
-    case silu:
-      return body(std::integral_constant<Activation, silu>());
-    case gelu:
-      return body(std::integral_constant<Activation, gelu>());
-    case tanh:
-      return body(std::integral_constant<Activation, tanh>());
-    case relu:
-      return body(std::integral_constant<Activation, relu>());
-    case selu:
-      return body(std::integral_constant<Activation, selu>());
-    case softplus:
-      return body(std::integral_constant<Activation, softplus>());
-  }
-}
-
 }

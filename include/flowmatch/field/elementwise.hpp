@@ -12,18 +12,16 @@ namespace flowmatch::inline FLOWMATCH_ABI::detail {
 
 /// y = f(z), slope = f'(z). y may be z.
 template <class Scalar> void activate(Activation f, TileIn<Scalar> z, TileOut<Scalar> y, TileOut<Scalar> slope) {
-  with_activation(f, [=](auto constant) {
-    dispatch([=](auto width) FLOWMATCH_INLINE {
-      using L = Lanes<Scalar, decltype(width)::bytes>;
-      for (Index k = 0; k < z.features; ++k)
-        for (Index s = 0; s < z.samples; s += L::width) {
-          typename L::V a, b, c;
-          L::load(z.feature(k) + s, a);
-          evaluate<decltype(constant)::value, L>(a, b, c);
-          L::store(y.feature(k) + s, b);
-          L::store(slope.feature(k) + s, c);
-        }
-    });
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    for (Index k = 0; k < z.features; ++k)
+      for (Index s = 0; s < z.samples; s += L::width) {
+        typename L::V a, b, c;
+        L::load(z.feature(k) + s, a);
+        evaluate<L>(f, a, b, c);
+        L::store(y.feature(k) + s, b);
+        L::store(slope.feature(k) + s, c);
+      }
   });
 }
 
@@ -168,8 +166,8 @@ void normalize_back(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<Sca
     }
   });
   if (gradient.scale) {
-    add_sums<false, Scalar>(dy, {}, gradient.shift);
-    add_sums<true, Scalar>(dy, n, gradient.scale);
+    add_sums<Scalar>(dy, {}, gradient.shift);
+    add_sums<Scalar>(dy, n, gradient.scale);
   }
 }
 

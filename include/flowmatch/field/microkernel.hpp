@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The one loop in which a net spends its time: a block of sums in registers. All three products of a layer use it.
+// The one loop in which a net spends its time: a block of sums in registers. All three products of a layer use it, so
+// that it is compiled once for each instruction set and order of the weights.
 #pragma once
 
 #include <algorithm>
@@ -8,57 +9,103 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI::detail {
 
-/// Operands of sum_j[lane] += sum over k of a[k a_stride + lane] b[k b_depth + j b_column], k in order: every sum is
-/// one chain, whatever the width of a vector.
-template <class Scalar> struct Operands {
+/// What becomes of a finished sum, given the number or vector `with` of its column.
+enum class Finish { store, add_with, add_with_and_before, multiply_with };
+
+/// Operands and results of c_j[lane] = sum over k of a_k[lane] b_kj, with k in order: every sum is one chain, whatever
+/// the width of a vector. a_k is at a + k a_stride, and c_j at c + j c_stride. Either the b of one column are
+/// contiguous and columns are b_stride apart, or those of one k are contiguous and the k are b_stride apart.
+template <class Scalar> struct Sums {
   const Scalar* a;
   Index a_stride;
   const Scalar* b;
-  Index b_depth, b_column, depth;
+  Index b_stride, depth;
+  Scalar* c;
+  Index c_stride;
+  bool continued = false;  ///< the sums start from what c holds, not from zero
+  Finish finish = Finish::store;
+  const Scalar* with = nullptr;  ///< with[j], or for multiply_with a vector at with + j with_stride
+  Index with_stride = 0;
 };
 
-/// The sums of `used` <= Columns columns from j0 on, for two vectors of lanes. start(sum, j, v) sets the sum of column
-/// j, vector v, finish(sum, j, v) takes it. Columns beyond the used are computed in vain, as a repetition of the last.
-template <class L, int Columns, class Start, class Finish>
-FLOWMATCH_INLINE inline void multiply_add(const Operands<typename L::Scalar>& x, Index j0, Index used,
-                                          const Start& start, const Finish& finish) {
-  typename L::V sum[Columns][2];
+/// The columns j .. j + used - 1, 1 <= used <= Columns, for the two vectors of lanes from `lane` on. Columns beyond the
+/// used repeat the last one, with the same sums.
+template <class L, int Columns, bool contiguous_depth>
+FLOWMATCH_INLINE inline void multiply_add(const Sums<typename L::Scalar>& x, Index lane, Index j, Index used) {
+  using Scalar = typename L::Scalar;
+  using V = typename L::V;
+  const auto column = [&](int i) FLOWMATCH_INLINE { return std::min<Index>(i, used - 1); };
+  V sum[Columns][2] = {}, v;
+  Scalar* const c = x.c + j * x.c_stride + lane;
+  const Scalar* with = x.with;
+  if (x.continued) {
 #pragma GCC unroll 12
-  for (int j = 0; j < Columns; ++j)
-    if (j < used) {
-      start(sum[j][0], j0 + j, 0);
-      start(sum[j][1], j0 + j, 1);
-    } else {
-      sum[j][0] = sum[j][1] = typename L::V{};
+    for (int i = 0; i < Columns; ++i) {
+      L::load(c + column(i) * x.c_stride, sum[i][0]);
+      L::load(c + column(i) * x.c_stride + L::width, sum[i][1]);
     }
-  const typename L::Scalar *a = x.a, *b = x.b + j0 * x.b_column;
-  for (Index k = 0; k < x.depth; ++k, a += x.a_stride, b += x.b_depth) {
-    typename L::V a0, a1;
+  }
+  const Index b_depth = contiguous_depth ? 1 : x.b_stride, b_column = contiguous_depth ? x.b_stride : 1;
+  const Scalar *a = x.a + lane, *b = x.b + j * b_column;
+  for (Index k = 0; k < x.depth; ++k, a += x.a_stride, b += b_depth) {
+    V a0, a1;
     L::load(a, a0);
     L::load(a + L::width, a1);
 #pragma GCC unroll 12
-    for (int j = 0; j < Columns; ++j) {
-      const typename L::Scalar bj = b[std::min<Index>(j, used - 1) * x.b_column];
-      sum[j][0] += a0 * bj;
-      sum[j][1] += a1 * bj;
+    for (int i = 0; i < Columns; ++i) {
+      const Scalar bi = b[column(i) * b_column];
+      sum[i][0] += a0 * bi;
+      sum[i][1] += a1 * bi;
+    }
+  }
+  if (x.finish == Finish::add_with || x.finish == Finish::add_with_and_before) {
+#pragma GCC unroll 12
+    for (int i = 0; i < Columns; ++i) {
+      sum[i][0] += with[j + column(i)];
+      sum[i][1] += with[j + column(i)];
+    }
+  }
+  if (x.finish == Finish::add_with_and_before) {
+#pragma GCC unroll 12
+    for (int i = 0; i < Columns; ++i) {
+      L::load(c + column(i) * x.c_stride, v);
+      sum[i][0] += v;
+      L::load(c + column(i) * x.c_stride + L::width, v);
+      sum[i][1] += v;
+    }
+  }
+  if (x.finish == Finish::multiply_with) {
+    with += j * x.with_stride + lane;
+#pragma GCC unroll 12
+    for (int i = 0; i < Columns; ++i) {
+      L::load(with + column(i) * x.with_stride, v);
+      sum[i][0] *= v;
+      L::load(with + column(i) * x.with_stride + L::width, v);
+      sum[i][1] *= v;
     }
   }
 #pragma GCC unroll 12
-  for (int j = 0; j < Columns; ++j)
-    if (j < used) {
-      finish(sum[j][0], j0 + j, 0);
-      finish(sum[j][1], j0 + j, 1);
-    }
+  for (int i = 0; i < Columns; ++i) {
+    L::store(c + column(i) * x.c_stride, sum[i][0]);
+    L::store(c + column(i) * x.c_stride + L::width, sum[i][1]);
+  }
 }
 
-/// All columns 0 .. columns - 1, as many at a time as the registers hold, then four at a time.
-template <class L, class Start, class Finish>
-FLOWMATCH_INLINE inline void panel(const Operands<typename L::Scalar>& x, Index columns, const Start& start,
-                                   const Finish& finish) {
-  constexpr int block = L::width * sizeof(typename L::Scalar) == 64 ? 12 : 6, rest = 4;
-  Index j = 0;
-  for (; j + block <= columns; j += block) multiply_add<L, block>(x, j, block, start, finish);
-  for (; j < columns; j += rest) multiply_add<L, rest>(x, j, std::min<Index>(rest, columns - j), start, finish);
+/// All columns 0 .. columns - 1 for lanes 0 .. lanes - 1, rounded up to whole vectors: as many columns at a time as the
+/// registers hold, then four at a time. Where there is something wider, the baseline does without the larger block.
+template <bool contiguous_depth, class Scalar> void add_up(const Sums<Scalar>& x, Index columns, Index lanes) {
+  dispatch([=](auto width) FLOWMATCH_INLINE {
+    using L = Lanes<Scalar, decltype(width)::bytes>;
+    constexpr bool narrow = L::bytes < widest_bytes && L::bytes == baseline_bytes;
+    constexpr int rest = 4, block = L::bytes == 64 ? 12 : narrow ? rest : 6;
+    for (Index lane = 0; lane < lanes; lane += 2 * L::width) {
+      Index j = 0;
+      if constexpr (block > rest)
+        for (; j + block <= columns; j += block) multiply_add<L, block, contiguous_depth>(x, lane, j, block);
+      for (; j < columns; j += rest)
+        multiply_add<L, rest, contiguous_depth>(x, lane, j, std::min<Index>(rest, columns - j));
+    }
+  });
 }
 
 }

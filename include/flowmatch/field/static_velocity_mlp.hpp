@@ -203,7 +203,7 @@ template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> 
       for (int k = 0; k < out; k += L::width) {
         typename L::V before, after, slope;
         L::load((norm ? a : z) + k, before);
-        simd::evaluate<architecture.activation, L>(before, after, slope);
+        simd::evaluate<L>(architecture.activation, before, after, slope);
         L::store(a + k, after);
       }
       layers<L, l + 1>(a, z);

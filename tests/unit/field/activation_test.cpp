@@ -24,14 +24,12 @@ template <class Scalar> struct ValueAndSlope { Scalar value, slope; };
 /// On the instruction set that the kernels use, with z in every lane.
 template <class Scalar> ValueAndSlope<Scalar> evaluate(Activation f, Scalar z) {
   ValueAndSlope<Scalar> result{};
-  fm::with_activation(f, [&](auto constant) {
-    fm::detail::dispatch([&](auto width) FLOWMATCH_INLINE {
-      using L = fm::detail::Lanes<Scalar, decltype(width)::bytes>;
-      const typename L::V in = typename L::V{} + z;
-      typename L::V value, slope;
-      fm::detail::evaluate<decltype(constant)::value, L>(in, value, slope);
-      result = {value[0], slope[L::width - 1]};
-    });
+  fm::detail::dispatch([&](auto width) FLOWMATCH_INLINE {
+    using L = fm::detail::Lanes<Scalar, decltype(width)::bytes>;
+    const typename L::V in = typename L::V{} + z;
+    typename L::V value, slope;
+    fm::detail::evaluate<L>(f, in, value, slope);
+    result = {value[0], slope[L::width - 1]};
   });
   return result;
 }
@@ -180,8 +178,7 @@ TEMPLATE_TEST_CASE("NaN goes through every activation, in any lane, and leaves i
       INFO(fm::name(f) << ", lane " << lane);
       typename L::V z = typename L::V{} + TestType(0.5), value, slope;
       z[lane] = std::numeric_limits<TestType>::quiet_NaN();
-      fm::with_activation(f,
-                          [&](auto constant) { fm::detail::evaluate<decltype(constant)::value, L>(z, value, slope); });
+      fm::detail::evaluate<L>(f, z, value, slope);
       for (int i = 0; i < L::width; ++i) CHECK(std::isnan(value[i]) == (i == lane));
     }
 }
