@@ -38,17 +38,37 @@ template <std::floating_point Scalar> bool all_finite(const Scalar* x, Index n) 
   return true;
 }
 
+namespace detail {
+
+/// Where the entries of a matrix, map or block lie: `count` stretches of `length` numbers, `stride` apart.
+template <class Scalar> struct Memory {
+  const Scalar* data;
+  Index length, count, stride;
+
+  const Scalar* end() const { return length > 0 && count > 0 ? data + (count - 1) * stride + length : data; }
+};
+template <class Derived> Memory<typename Derived::Scalar> memory_of(const Eigen::DenseBase<Derived>& m) {
+  static_assert(Derived::InnerStrideAtCompileTime == 1, "flowmatch: expected entries without gaps");
+  return {m.derived().data(), m.innerSize(), m.outerSize(), m.outerStride()};
+}
+
+/// Place in its stretch and number of the stretch; {-1, -1} if all are finite.
+template <class Scalar> std::array<Index, 2> place_of_non_finite(const Memory<Scalar>& m) {
+  if ((m.stride == m.length || m.count <= 1) && all_finite(m.data, m.length * m.count)) return {-1, -1};
+  for (Index j = 0; j < m.count; ++j)
+    for (Index i = 0; i < m.length; ++i)
+      if (!is_finite(m.data[j * m.stride + i])) return {i, j};
+  return {-1, -1};
+}
+
+}
+
 /// Row and column of the first entry of m that is infinite or NaN, column by column; {-1, -1} if there is none.
 /// m is a matrix, map or block in column-major order.
 template <class Derived> std::array<Index, 2> find_non_finite(const Eigen::DenseBase<Derived>& m) {
-  const auto& x = m.derived();
-  if (x.innerStride() == 1 && (x.outerStride() == x.innerSize() || x.outerSize() <= 1) &&
-      all_finite(x.data(), x.size()))
-    return {-1, -1};
-  for (Index j = 0; j < x.cols(); ++j)
-    for (Index i = 0; i < x.rows(); ++i)
-      if (!is_finite(x.coeffRef(i, j))) return {i, j};
-  return {-1, -1};
+  const auto [inner, outer] = detail::place_of_non_finite(detail::memory_of(m));
+  if constexpr (Derived::IsRowMajor) return {outer, inner};
+  return {inner, outer};
 }
 
 namespace detail {
@@ -120,24 +140,29 @@ inline void check_below(const char* where, const char* name, double given, doubl
 inline void check_probability(const char* where, const char* name, double given) {
   if (!(is_finite(given) && given >= 0 && given <= 1)) fail(where, {"expected ", name, " in [0, 1], got ", given});
 }
+template <class Scalar> void check_finite(const char* where, const char* name, const Memory<Scalar>& m, bool is_row) {
+  if (const auto [i, j] = place_of_non_finite(m); i >= 0)
+    fail(where, {"expected finite numbers in ", name, ", got ", m.data[j * m.stride + i], " in row ", is_row ? j : i,
+                 ", column ", is_row ? i : j});
+}
 template <class Derived> void check_finite(const char* where, const char* name, const Eigen::DenseBase<Derived>& m) {
-  const auto [row, column] = find_non_finite(m);
-  if (row >= 0)
-    fail(where, {"expected finite numbers in ", name, ", got ", m(row, column), " in row ", row, ", column ", column});
+  check_finite(where, name, memory_of(m), Derived::IsRowMajor);
 }
 /// Times of the path: every entry in [0, 1].
 template <class Derived> void check_times(const char* where, const Eigen::DenseBase<Derived>& t) {
   check_finite(where, "t", t);
+  const auto* times = t.derived().data();
   for (Index j = 0; j < t.size(); ++j)
-    if (!(t.derived().coeff(j) >= 0 && t.derived().coeff(j) <= 1))
-      fail(where, {"expected t in [0, 1], got ", t.derived().coeff(j), " in column ", j});
+    if (!(times[j] >= 0 && times[j] <= 1)) fail(where, {"expected t in [0, 1], got ", times[j], " in column ", j});
 }
 
 /// True if a and b lie in overlapping stretches of memory.
-template <class A, class B> bool overlap(const A& a, const B& b) {
-  const auto end = [](const auto& m) { return m.data() + (m.outerSize() - 1) * m.outerStride() + m.innerSize(); };
-  const std::less<const typename A::Scalar*> before;
-  return a.size() > 0 && b.size() > 0 && before(a.data(), end(b)) && before(b.data(), end(a));
+template <class Scalar> bool overlap(const Memory<Scalar>& a, const Memory<Scalar>& b) {
+  const std::less<const Scalar*> before;
+  return a.data != a.end() && b.data != b.end() && before(a.data, b.end()) && before(b.data, a.end());
+}
+template <class A, class B> bool overlap(const Eigen::DenseBase<A>& a, const Eigen::DenseBase<B>& b) {
+  return overlap(memory_of(a), memory_of(b));
 }
 
 }

@@ -39,10 +39,15 @@ class Threads {
   /// just calls f).
   template <class F> void run(const F& f) {
     if (size_ == 1) return f(0);
+    run([](const void* context, int i) { (*static_cast<const F*>(context))(i); }, &f);
+  }
+
+ private:
+  void run(void (*call)(const void*, int), const void* context) {
     if (busy_.exchange(true, std::memory_order_acquire))
       detail::raise<std::logic_error>("flowmatch: Threads::run: the team is in use, share it in turn");
-    call_ = [](const void* context, int i) { (*static_cast<const F*>(context))(i); };
-    context_ = &f;
+    call_ = call;
+    context_ = context;
     std::fegetenv(&mode_);
     running_.store(size_ - 1, std::memory_order_relaxed);
     round_.fetch_add(1, std::memory_order_release);
@@ -60,7 +65,6 @@ class Threads {
     if (first) std::rethrow_exception(first);
   }
 
- private:
   /// No threads yet. It is a constructor of its own because, once it has ended, the destructor cleans up whatever the
   /// other one throws.
   struct Idle {};

@@ -52,4 +52,28 @@ using RowVectorIn = const Eigen::Ref<const std::type_identity_t<RowVector<Scalar
 template <std::floating_point Scalar> using MatrixRef = Eigen::Ref<std::type_identity_t<Matrix<Scalar>>>;
 template <std::floating_point Scalar> using VectorRef = Eigen::Ref<std::type_identity_t<Vector<Scalar>>>;
 
+namespace detail {
+
+// Columns first .. first + n - 1 of an argument, as an argument again. Every kind of Eigen expression is a class to
+// compile; these are the ones that the arguments need anyway.
+template <std::floating_point Scalar>
+Eigen::Ref<const Matrix<Scalar>> columns_in(MatrixIn<Scalar> x, Index first, Index n) {
+  using Map = Eigen::Map<const Matrix<Scalar>, 0, Eigen::OuterStride<>>;
+  return Map(x.data() + first * x.outerStride(), x.rows(), n, Eigen::OuterStride<>(x.outerStride()));
+}
+template <std::floating_point Scalar>
+Eigen::Ref<const RowVector<Scalar>> times_in(RowVectorIn<Scalar> t, Index first, Index n) {
+  return Eigen::Map<const RowVector<Scalar>>(t.data() + first, n);
+}
+/// rows x n numbers that the callee writes, columns `stride` apart.
+template <std::floating_point Scalar>
+Eigen::Ref<Matrix<Scalar>> writable(Scalar* data, Index rows, Index n, Index stride) {
+  using Map = Eigen::Map<Matrix<Scalar>, 0, Eigen::OuterStride<>>;
+  return Map(data, rows, n, Eigen::OuterStride<>(stride));
+}
+template <std::floating_point Scalar> Eigen::Ref<Matrix<Scalar>> columns_of(MatrixRef<Scalar> x, Index first, Index n) {
+  return writable(x.data() + first * x.outerStride(), x.rows(), n, x.outerStride());
+}
+
+}
 }

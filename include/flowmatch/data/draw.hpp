@@ -28,6 +28,11 @@ inline void shuffle_front(Rng& rng, std::span<Index> order, Index count) {
   }
 }
 
+/// to_j = from_i
+template <class Scalar> void copy_column(MatrixIn<Scalar> from, Index i, Matrix<Scalar>& to, Index j) {
+  std::copy_n(from.data() + i * from.outerStride(), from.rows(), to.data() + j * to.rows());
+}
+
 }
 
 /// Fills x with columns of data, drawn independently and with replacement: x_j = data_i, i uniform. data: dim x n, n >=
@@ -42,7 +47,8 @@ template <std::floating_point Scalar> void draw_columns(Rng& rng, MatrixIn<Scala
   for (Index j = 0; j < x.cols(); j += 64) {
     const std::span indices(chunk.data(), std::size_t(std::min<Index>(64, x.cols() - j)));
     fill_below(rng, data.cols(), indices);
-    for (Index k = 0; k < Index(indices.size()); ++k) x.col(j + k) = data.col(indices[std::size_t(k)]);
+    for (Index k = 0; k < Index(indices.size()); ++k)
+      detail::copy_column<Scalar>(data, indices[std::size_t(k)], x, j + k);
   }
 }
 
@@ -55,7 +61,7 @@ void take_columns(MatrixIn<Scalar> data, std::span<const Index> indices, Matrix<
     const Index i = indices[std::size_t(j)];
     if (i < 0 || i >= data.cols())
       detail::fail("take_columns", {"expected indices in [0, ", data.cols(), "), got ", i, " at position ", j});
-    x.col(j) = data.col(i);
+    detail::copy_column<Scalar>(data, i, x, j);
   }
 }
 

@@ -34,9 +34,11 @@ template <std::floating_point Scalar> Matrix<Scalar> uniforms(Rng& rng, Index ro
   return u;
 }
 
-template <std::floating_point Scalar> Matrix<Scalar> normals(Rng& rng, Index n) {
+/// factor z
+template <std::floating_point Scalar> Matrix<Scalar> normals(Rng& rng, Index n, double factor = 1) {
   Matrix<Scalar> z(2, n);
   fill_normal(rng, z);
+  for (Index i = 0; i < z.size(); ++i) z.data()[i] *= Scalar(factor);
   return z;
 }
 
@@ -61,7 +63,7 @@ namespace toy {
 template <std::floating_point Scalar = float> Matrix<Scalar> two_moons(Rng& rng, Index n, double noise = 0.05) {
   detail::check_toy("toy::two_moons", n, noise);
   const Matrix<Scalar> u = detail::uniforms<Scalar>(rng, 1, n);
-  Matrix<Scalar> x = Scalar(noise) * detail::normals<Scalar>(rng, n);
+  Matrix<Scalar> x = detail::normals<Scalar>(rng, n, noise);
   for (Index j = 0; j < n; ++j) {
     detail::add_on_circle(x, j, Scalar(1), u(j));
     if (u(j) < Scalar(0.5)) continue;
@@ -77,7 +79,7 @@ template <std::floating_point Scalar = float>
 Matrix<Scalar> eight_gaussians(Rng& rng, Index n, double noise = 0.5623413251903491) {
   detail::check_toy("toy::eight_gaussians", n, noise);
   const std::vector<Index> k = detail::indices_below(rng, 8, n);
-  Matrix<Scalar> x = Scalar(noise) * detail::normals<Scalar>(rng, n);
+  Matrix<Scalar> x = detail::normals<Scalar>(rng, n, noise);
   for (Index j = 0; j < n; ++j) detail::add_on_circle(x, j, Scalar(5), Scalar(k[std::size_t(j)]) / 8);
   return x;
 }
@@ -102,7 +104,7 @@ template <std::floating_point Scalar = float> Matrix<Scalar> checkerboard(Rng& r
 template <std::floating_point Scalar = float> Matrix<Scalar> spiral(Rng& rng, Index n, double noise = 0.1) {
   detail::check_toy("toy::spiral", n, noise);
   const Matrix<Scalar> u = detail::uniforms<Scalar>(rng, 1, n);
-  Matrix<Scalar> x = Scalar(noise) * detail::normals<Scalar>(rng, n);
+  Matrix<Scalar> x = detail::normals<Scalar>(rng, n, noise);
   for (Index j = 0; j < n; ++j) {
     const Scalar s = std::sqrt(u(j));
     detail::add_on_circle(x, j, 4 * s, 2 * s);
@@ -132,7 +134,7 @@ template <std::floating_point Scalar = float> Matrix<Scalar> rings(Rng& rng, Ind
   detail::check_toy("toy::rings", n, noise);
   const std::vector<Index> k = detail::indices_below(rng, 4, n);
   const Matrix<Scalar> u = detail::uniforms<Scalar>(rng, 1, n);
-  Matrix<Scalar> x = Scalar(noise) * detail::normals<Scalar>(rng, n);
+  Matrix<Scalar> x = detail::normals<Scalar>(rng, n, noise);
   for (Index j = 0; j < n; ++j) detail::add_on_circle(x, j, Scalar(0.75) * Scalar(k[std::size_t(j)] + 1), u(j));
   return x;
 }
@@ -142,7 +144,7 @@ template <std::floating_point Scalar = float> Matrix<Scalar> rings(Rng& rng, Ind
 template <std::floating_point Scalar = float> Matrix<Scalar> s_curve(Rng& rng, Index n, double noise = 0.05) {
   detail::check_toy("toy::s_curve", n, noise);
   const Matrix<Scalar> u = detail::uniforms<Scalar>(rng, 1, n);
-  Matrix<Scalar> x = Scalar(noise) * detail::normals<Scalar>(rng, n);
+  Matrix<Scalar> x = detail::normals<Scalar>(rng, n, noise);
   for (Index j = 0; j < n; ++j) {
     const Scalar turn = Scalar(1.5) * (u(j) - Scalar(0.5));
     const auto [c, s] = detail::cos_sin(turn);

@@ -49,7 +49,8 @@ template <std::floating_point ScalarType = float> class Mlp {
     for (const ParameterBlock& block : blocks_)
       if (block.shape.size() == 2) weights_.push_back(block.offset);
     for (const ParameterBlock& block : more) detail::append_block(blocks_, block.name, block.shape);
-    parameters_ = Vector<Scalar>::Zero(blocks_.back().offset + blocks_.back().size());
+    parameters_.resize(blocks_.back().offset + blocks_.back().size());
+    std::fill_n(parameters_.data(), parameters_.size(), Scalar(0));
     initialise(rng);
   }
 

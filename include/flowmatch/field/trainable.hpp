@@ -74,12 +74,14 @@ template <ParametricField Field>
 void forward_in_tiles(const char* where, const Field& field, MatrixIn<typename Field::Scalar> x,
                       RowVectorIn<typename Field::Scalar> t, MatrixIn<typename Field::Scalar> c,
                       MatrixRef<typename Field::Scalar> v) {
+  using Scalar = typename Field::Scalar;
   check_batch(where, "x", field, x, t, c);
   check_shape(where, "v", v, x.rows(), x.cols());
   typename Field::Workspace workspace;
   for (Index j = 0; j < x.cols(); j += tile_columns) {
     const Index n = std::min(tile_columns, x.cols() - j);
-    field.forward(x.middleCols(j, n), t.middleCols(j, n), c.middleCols(j, n), v.middleCols(j, n), workspace);
+    field.forward(columns_in<Scalar>(x, j, n), times_in<Scalar>(t, j, n), columns_in<Scalar>(c, j, n),
+                  columns_of<Scalar>(v, j, n), workspace);
   }
 }
 

@@ -74,8 +74,9 @@ template <std::floating_point Scalar, AdaptiveMethod M> class AdaptiveIntegrator
     report_.samples.resize(std::size_t(x.cols()));
     for (Index first = 0; first < x.cols(); first += tile_columns) {
       const Index n = std::min(tile_columns, x.cols() - first);
-      detail::adaptive_tile<Scalar>(f, x.middleCols(first, n), c.middleCols(first, n), method_, times_, memory_,
-                                    report_.samples.data() + first, observed ? states_.data() : nullptr, first);
+      detail::adaptive_tile<Scalar>(f, detail::columns_of<Scalar>(x, first, n), detail::columns_in<Scalar>(c, first, n),
+                                    method_, times_, memory_, report_.samples.data() + first,
+                                    observed ? states_.data() : nullptr, first);
     }
     if constexpr (observed)
       for (std::size_t i = 0; i < times_.size(); ++i) observe(Index(i), times_[i], states_[i]);

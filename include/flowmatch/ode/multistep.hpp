@@ -18,8 +18,7 @@ struct AdamsBashforth2 {
     memory.reserve(x.rows(), x.cols(), 3);
     detail::evaluate<Scalar>(f, t, c, x, memory.k[0], memory);
     if (memory.step_before == 0) {
-      Eigen::Ref<Matrix<Scalar>> y = Eigen::Map<Matrix<Scalar>>(memory.y.data(), x.rows(), x.cols());
-      y = x;
+      Eigen::Ref<Matrix<Scalar>> y = detail::copy_of<Scalar>(x, memory);
       detail::add(h / 2, memory.k[0], y);
       detail::evaluate<Scalar>(f, t + h / 2, c, y, memory.k[2], memory);
       detail::add(h, memory.k[2], x);

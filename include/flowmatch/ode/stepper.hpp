@@ -40,7 +40,7 @@ template <std::floating_point Scalar> struct StepperMemory {
 
 /// An order, the evaluations of f in a step, and the step itself: x at t becomes x at t + h, h of either sign.
 template <class S>
-concept Stepper = requires(const S& stepper, Eigen::Ref<Matrix<double>> x, StepperMemory<double>& memory) {
+concept Stepper = requires(const S& stepper, Eigen::Ref<Matrix<float>> x, StepperMemory<float>& memory) {
   { S::order } -> std::convertible_to<int>;
   { S::evaluations } -> std::convertible_to<int>;
   stepper.step([](const auto&, const auto&, const auto&, auto&) {}, 0.0, 0.1, x, x, memory);
@@ -54,9 +54,17 @@ void evaluate(F& f, double t, MatrixIn<Scalar> c, const Eigen::Ref<Matrix<Scalar
               StepperMemory<Scalar>& memory) {
   const Index n = y.cols();
   std::fill_n(memory.t.data(), n, Scalar(t));
-  const Eigen::Ref<const RowVector<Scalar>> times = Eigen::Map<RowVector<Scalar>>(memory.t.data(), n);
-  Eigen::Ref<Matrix<Scalar>> velocity = Eigen::Map<Matrix<Scalar>>(k.data(), y.rows(), n);
-  f(Eigen::Ref<const Matrix<Scalar>>(y), times, c, velocity);
+  const Eigen::Ref<const RowVector<Scalar>> times = times_in<Scalar>(memory.t, 0, n);
+  const Eigen::Ref<const Matrix<Scalar>> at = columns_in<Scalar>(y, 0, n);
+  Eigen::Ref<Matrix<Scalar>> velocity = columns_of<Scalar>(k, 0, n);
+  f(at, times, c, velocity);
+}
+
+/// The columns of x in memory.y.
+template <std::floating_point Scalar>
+Eigen::Ref<Matrix<Scalar>> copy_of(const Eigen::Ref<Matrix<Scalar>>& x, StepperMemory<Scalar>& memory) {
+  for (Index j = 0; j < x.cols(); ++j) std::copy_n(&x(0, j), x.rows(), &memory.y(0, j));
+  return columns_of<Scalar>(memory.y, 0, x.cols());
 }
 
 /// y += factor k
@@ -76,11 +84,9 @@ template <class Table> struct RungeKutta {
   /// x: dim x n, in place; c: conditions, n columns.
   template <std::floating_point Scalar, VelocityField<Scalar> F>
   void step(F&& f, double t, double h, MatrixIn<Scalar> c, MatrixRef<Scalar> x, StepperMemory<Scalar>& memory) const {
-    using Map = Eigen::Map<Matrix<Scalar>>;
     memory.reserve(x.rows(), x.cols(), evaluations);
     for (std::size_t i = 0; i < Table::b.size(); ++i) {
-      Eigen::Ref<Matrix<Scalar>> y = i == 0 ? x : Eigen::Ref<Matrix<Scalar>>(Map(memory.y.data(), x.rows(), x.cols()));
-      if (i > 0) y = x;
+      Eigen::Ref<Matrix<Scalar>> y = i == 0 ? x : detail::copy_of<Scalar>(x, memory);
       for (std::size_t j = 0; j < i; ++j) detail::add(h * Table::a[i][j], memory.k[j], y);
       detail::evaluate<Scalar>(f, t + Table::c[i] * h, c, y, memory.k[i], memory);
     }

@@ -125,11 +125,11 @@ void carry_density(const char* where, const Field& field, const Matrix<Scalar>& 
     for (Index tile = thread; tile < tiles; tile += threads) {
       const Index first = tile * tile_columns, n = std::min(tile_columns, y.cols() - first);
       if constexpr (Stepper<S>)
-        integrate_tile<Scalar>(density, y.middleCols(first, n), c.middleCols(first, n), solver, times, memory, first,
-                               NoObserver());
+        integrate_tile<Scalar>(density, columns_of<Scalar>(y, first, n), columns_in<Scalar>(c, first, n), solver, times,
+                               memory, first, NoObserver());
       else
-        adaptive_tile<Scalar>(density, y.middleCols(first, n), c.middleCols(first, n), solver, times, memory,
-                              report.samples.data() + first);
+        adaptive_tile<Scalar>(density, columns_of<Scalar>(y, first, n), columns_in<Scalar>(c, first, n), solver, times,
+                              memory, report.samples.data() + first);
     }
   };
   if (options.team && tiles > 1)

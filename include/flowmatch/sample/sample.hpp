@@ -66,11 +66,13 @@ template <ParametricField Field, Solver S> class Sampler {
       for (Index tile = thread; tile < tiles; tile += threads) {  // a tile goes through all steps while in cache
         const Index first = tile * width, n = std::min(width, x.cols() - first);
         if constexpr (Stepper<S>)
-          detail::integrate_tile<Scalar>(velocity, x.middleCols(first, n), c.middleCols(first, n), solver_, times_,
-                                         memory.solver, first, NoObserver());
+          detail::integrate_tile<Scalar>(velocity, detail::columns_of<Scalar>(x, first, n),
+                                         detail::columns_in<Scalar>(c, first, n), solver_, times_, memory.solver, first,
+                                         NoObserver());
         else
-          detail::adaptive_tile<Scalar>(velocity, x.middleCols(first, n), c.middleCols(first, n), solver_, times_,
-                                        memory.solver, report_.samples.data() + first);
+          detail::adaptive_tile<Scalar>(velocity, detail::columns_of<Scalar>(x, first, n),
+                                        detail::columns_in<Scalar>(c, first, n), solver_, times_, memory.solver,
+                                        report_.samples.data() + first);
       }
     };
     if (threads > 1)

@@ -48,6 +48,12 @@ template <std::floating_point Scalar> struct AdamState {
 
 namespace detail {
 
+template <class Scalar> Vector<Scalar> zeros(Index size) {
+  Vector<Scalar> zeros(size);
+  std::fill_n(zeros.data(), size, Scalar(0));
+  return zeros;
+}
+
 template <class Scalar>
 void check_step(const char* where, VectorIn<Scalar> parameters, VectorIn<Scalar> gradient, Index expected,
                 double learning_rate) {
@@ -112,7 +118,7 @@ template <std::floating_point Scalar> class Adam {
   /// Throws std::invalid_argument for an option outside its range.
   template <class Derived>
   explicit Adam(const Eigen::MatrixBase<Derived>& parameters, AdamOptions options_ = {})
-      : options(options_), state{Vector<Scalar>::Zero(parameters.size()), Vector<Scalar>::Zero(parameters.size())} {
+      : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
     detail::check_adam("Adam", options);
   }
 
@@ -133,7 +139,7 @@ template <std::floating_point Scalar> class AdamW {
 
   template <class Derived>
   explicit AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions options_ = {})
-      : options(options_), state{Vector<Scalar>::Zero(parameters.size()), Vector<Scalar>::Zero(parameters.size())} {
+      : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
     detail::check_adam("AdamW", options);
     detail::check_at_least("AdamW", "options.weight_decay", options.weight_decay, 0);
   }
@@ -154,7 +160,7 @@ template <std::floating_point Scalar> class Sgd {
 
   template <class Derived>
   explicit Sgd(const Eigen::MatrixBase<Derived>& parameters, SgdOptions options_ = {})
-      : options(options_), velocity_(Vector<Scalar>::Zero(parameters.size())) {
+      : options(options_), velocity_(detail::zeros<Scalar>(parameters.size())) {
     detail::check_at_least("Sgd", "options.learning_rate", options.learning_rate, 0);
     detail::check_below("Sgd", "options.momentum", options.momentum, 0, 1);
   }

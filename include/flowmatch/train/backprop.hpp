@@ -46,7 +46,8 @@ template <class Net> class Backprop {
     detail::check_batch(where, x_name, net, x, t, c);
     return run(where, net, x.cols(), net.dim(), loss, gradient,
                [&](Index first, Index n, MatrixRef<Scalar> v, typename Net::Workspace& workspace) {
-                 net.forward(x.middleCols(first, n), t.middleCols(first, n), c.middleCols(first, n), v, workspace);
+                 net.forward(detail::columns_in<Scalar>(x, first, n), detail::times_in<Scalar>(t, first, n),
+                             detail::columns_in<Scalar>(c, first, n), v, workspace);
                });
   }
 
@@ -58,7 +59,7 @@ template <class Net> class Backprop {
     detail::check_finite("Backprop", "x", x);
     return run("Backprop", net, x.cols(), net.out(), loss, gradient,
                [&](Index first, Index n, MatrixRef<Scalar> y, typename Net::Workspace& workspace) {
-                 net.forward(x.middleCols(first, n), y, workspace);
+                 net.forward(detail::columns_in<Scalar>(x, first, n), y, workspace);
                });
   }
 
@@ -102,10 +103,11 @@ template <class Net> class Backprop {
       }
       for (Index b = thread; b < count; b += threads) {  // the first to the caller, who is awake
         Scalar value = 0;
-        sum_of(b).setZero();
+        std::fill_n(sum_of(b).data(), size, Scalar(0));
         for (Index tile = tiles * b / count; tile < tiles * (b + 1) / count; ++tile) {
           const Index first = tile * tile_columns, n = std::min(tile_columns, samples - first);
-          auto y = memory.output.leftCols(n), dy = memory.output_gradient.leftCols(n);
+          Eigen::Ref<Matrix<Scalar>> y = detail::columns_of<Scalar>(memory.output, 0, n);
+          Eigen::Ref<Matrix<Scalar>> dy = detail::columns_of<Scalar>(memory.output_gradient, 0, n);
           forward(first, n, y, memory.workspace);
           value += loss(std::as_const(y), first, dy);
           net.backward(dy, memory.workspace, sum_of(b));
@@ -122,7 +124,11 @@ template <class Net> class Backprop {
       for (Index i = entries.begin; i < entries.end; i += piece) {
         const Index n = std::min(piece, entries.end - i);
         for (Index step = 1; step < count; step *= 2)
-          for (Index b = 0; b + step < count; b += 2 * step) sum_of(b).segment(i, n) += sum_of(b + step).segment(i, n);
+          for (Index b = 0; b + step < count; b += 2 * step) {
+            Scalar* sum = sum_of(b).data() + i;
+            const Scalar* other = sum_of(b + step).data() + i;
+            for (Index k = 0; k < n; ++k) sum[k] += other[k];
+          }
       }
     };
     if (threads > 1 && size > 4096)
