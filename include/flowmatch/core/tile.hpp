@@ -41,12 +41,13 @@ template <class Scalar> struct CacheLineAllocator {
 /// Zero at first; holds what does not belong to a sample beyond the last of them.
 template <class Scalar> class TileMemory {
  public:
-  TileMemory() = default;
-  TileMemory(Index samples, Index features)
-      : samples_(samples),
-        // columns a power of two apart would share few cache sets
-        stride_((samples + lane_block - 1) / lane_block * lane_block + lane_block / 2),
-        memory_(std::size_t(stride_ * features)) {}
+  /// Makes it anew, for up to so many samples and features.
+  void resize(Index samples, Index features) {
+    samples_ = samples;
+    // columns a power of two apart would share few cache sets
+    stride_ = (samples + lane_block - 1) / lane_block * lane_block + lane_block / 2;
+    memory_ = std::vector<Scalar, CacheLineAllocator<Scalar>>(std::size_t(stride_ * features));
+  }
 
   Index samples() const { return samples_; }
 

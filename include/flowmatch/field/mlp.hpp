@@ -178,8 +178,9 @@ template <std::floating_point ScalarType = float> class Mlp {
     if (w.samples > 0 ? columns % w.samples != 0 : columns != 0)
       detail::fail("Mlp::jvp", {"expected a multiple of ", w.samples, " columns in dx, got ", columns});
     if (w.tangent_z.samples() < columns || w.no_bias.samples() == 0) {
-      w.tangent_z = w.tangent_a = {columns, widest()};
-      w.no_bias = {widest(), 1};
+      w.tangent_z.resize(columns, widest());
+      w.tangent_a.resize(columns, widest());
+      w.no_bias.resize(widest(), 1);
     }
     return w.tangent_a.view(columns, in());
   }
@@ -246,18 +247,16 @@ template <std::floating_point ScalarType = float> class Mlp {
     if (w.made_for != options_ || w.z.samples() < samples) {
       const Index n = std::max(samples, w.z.samples());
       w.made_for = {};  // so that a workspace left half-sized by std::bad_alloc is sized again
-      w.layers.resize(weights_.size());
+      w.layers = std::vector<typename Workspace::LayerMemory>(weights_.size());
       for (Index l = 0; l <= last(); ++l) {
         auto& memory = w.layers[std::size_t(l)];
-        memory.input = {n, width(l)};
-        memory.slope = {n, l > 0 ? width(l) : 0};
-        memory.normalized = {n, has_norm(l) ? width(l) : 0};
-        memory.inverse_deviation = {n, has_norm(l) ? 1 : 0};
+        memory.input.resize(n, width(l));
+        memory.slope.resize(n, l > 0 ? width(l) : 0);
+        memory.normalized.resize(n, has_norm(l) ? width(l) : 0);
+        memory.inverse_deviation.resize(n, has_norm(l) ? 1 : 0);
       }
-      w.z = {n, widest()};
-      w.dz = {n, widest()};
-      w.da = {n, widest()};
-      w.tangent_z = w.tangent_a = w.no_bias = {};
+      for (auto* memory : {&w.z, &w.dz, &w.da}) memory->resize(n, widest());
+      for (auto* memory : {&w.tangent_z, &w.tangent_a, &w.no_bias}) memory->resize(0, 0);
       w.made_for = options_;
     }
     w.samples = samples;

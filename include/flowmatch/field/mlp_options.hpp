@@ -60,17 +60,17 @@ inline std::vector<ParameterBlock> mlp_layout(const MlpOptions& o) {
   if (o.residual && o.hidden.empty())
     fail("Mlp", {"expected at least one width in options.hidden for a residual net, got none"});
   std::vector<ParameterBlock> blocks;
-  const auto add = [&](std::string block, std::vector<Index> shape) {
-    append_block(blocks, std::move(block), std::move(shape));
-  };
   for (Index l = 0; l <= o.last(); ++l) {
-    const std::string number = std::to_string(l);
+    const Index in = o.width(l), out = o.width(l + 1);
+    const auto add = [&](const char* kind, const char* part, std::vector<Index> shape) {
+      append_block(blocks, concat({kind, l, part}), std::move(shape));
+    };
     if (o.has_norm(l)) {
-      add("norms." + number + ".weight", {o.width(l)});
-      add("norms." + number + ".bias", {o.width(l)});
+      add("norms.", ".weight", {in});
+      add("norms.", ".bias", {in});
     }
-    add("layers." + number + ".weight", {o.width(l + 1), o.width(l)});
-    add("layers." + number + ".bias", {o.width(l + 1)});
+    add("layers.", ".weight", {out, in});
+    add("layers.", ".bias", {out});
   }
   return blocks;
 }

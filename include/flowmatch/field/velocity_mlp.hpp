@@ -187,10 +187,9 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
 template <std::floating_point ScalarType> class VelocityMlp<ScalarType>::OneSample {
  public:
   explicit OneSample(const VelocityMlp& field)
-      : options_(field.options_),
-        mlp_(field.mlp_),
-        time_(1, 1 + 2 * options_.time_frequencies),
-        size_(field.parameters().size()) {}
+      : options_(field.options_), mlp_(field.mlp_), size_(field.parameters().size()) {
+    time_.resize(1, 1 + 2 * options_.time_frequencies);
+  }
 
   /// Takes over the parameters of a field of the same options. Allocates nothing.
   void update(const VelocityMlp& field) {

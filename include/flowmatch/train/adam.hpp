@@ -90,20 +90,28 @@ void adam_step(const char* where, AdamState<Scalar>& state, VectorRef<Scalar> pa
   const Scalar* g = gradient.data();
   dispatch([=, size = m.size()](auto width) FLOWMATCH_INLINE {  // each vector is read and written once
     using L = Lanes<Scalar, decltype(width)::bytes>;
-    for (Index i = 0; i < size; i += L::width) {
-      typename L::V pi, gi, mi, vi, root;
-      L::load(p + i, size - i, pi);
-      L::load(g + i, size - i, gi);
-      L::load(mean + i, size - i, mi);
-      L::load(square + i, size - i, vi);
+    const auto step = [=](const Scalar* g_i, Scalar* p_i, Scalar* m_i, Scalar* v_i) FLOWMATCH_INLINE {
+      typename L::V gi, pi, mi, vi, root;
+      L::load(g_i, gi);
+      L::load(p_i, pi);
+      L::load(m_i, mi);
+      L::load(v_i, vi);
       mi += (gi - mi) * part1;
       vi = beta2 * vi + part2 * (gi * gi);  // infinity stays infinity
       square_root<L>(vi, root);
       pi = keep * pi - rate * mi / (root * root_correction + epsilon);
-      L::store(mean + i, size - i, mi);
-      L::store(square + i, size - i, vi);
-      L::store(p + i, size - i, pi);
-    }
+      L::store(p_i, pi);
+      L::store(m_i, mi);
+      L::store(v_i, vi);
+    };
+    Index i = 0;
+    for (; i + L::width <= size; i += L::width) step(g + i, p + i, mean + i, square + i);
+    Scalar last[4][L::width] = {};
+    const Scalar* from[] = {g + i, p + i, mean + i, square + i};
+    for (int k = 0; k < 4; ++k) std::copy_n(from[k], size - i, last[k]);
+    step(last[0], last[1], last[2], last[3]);
+    Scalar* to[] = {p + i, mean + i, square + i};
+    for (int k = 0; k < 3; ++k) std::copy_n(last[k + 1], size - i, to[k]);
   });
 }
 

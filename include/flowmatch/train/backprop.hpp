@@ -11,6 +11,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -74,7 +75,10 @@ template <class Net> class Backprop {
   };
 
   /// Few, since each but the first costs a pass over a gradient, yet enough for some threads.
-  static Index block_count(Index tiles) { return std::max(std::min<Index>(tiles, 4), std::min<Index>(tiles / 2, 16)); }
+  static constexpr Index most_blocks = 16;
+  static Index block_count(Index tiles) {
+    return std::max(std::min<Index>(tiles, 4), std::min<Index>(tiles / 2, most_blocks));
+  }
   /// Multiply-adds below which waking threads would cost more than it saves, some 10 microseconds.
   static constexpr double least_work = 1e6;
 
@@ -86,7 +90,6 @@ template <class Net> class Backprop {
     const Index tiles = (samples + tile_columns - 1) / tile_columns, size = net.parameters().size();
     const Index count = block_count(tiles);
     gradient.resize(size);
-    if (Index(blocks_.size()) < count) blocks_.resize(std::size_t(count));
     for (Index b = 1; b < count; ++b) blocks_[std::size_t(b)].gradient.resize(size);
 
     const auto sum_of = [&](Index b) -> Vector<Scalar>& {
@@ -148,7 +151,7 @@ template <class Net> class Backprop {
 
   Threads* team_ = nullptr;
   std::vector<Memory> memory_;
-  std::vector<Block> blocks_;
+  std::array<Block, most_blocks> blocks_;
 };
 
 }

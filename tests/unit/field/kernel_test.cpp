@@ -53,7 +53,8 @@ template <class Scalar> struct Affine {
 /// there.
 template <class Scalar> class Tile {
  public:
-  Tile(const fm::Matrix<Scalar>& m) : memory_(m.rows(), m.cols()), rows_(m.rows()), columns_(m.cols()) {
+  Tile(const fm::Matrix<Scalar>& m) : rows_(m.rows()), columns_(m.cols()) {
+    memory_.resize(rows_, columns_);
     matrix((rows_ + 31) / 32 * 32).setConstant(Scalar(NAN));
     matrix() = m;
   }
