@@ -21,6 +21,7 @@ FLOWMATCH_INLINE inline void evaluate(Activation f, const typename L::V& z, type
   using V = typename L::V;
   using enum Activation;
   const V zero = {}, one = zero + Scalar(1);
+  y = slope = zero;
   V size = {}, e = {}, inverse = {};  // |z|; e^-|z| (tanh: e^-2|z|), which cannot overflow; 1 / (1 + e)
   if (f != relu && f != gelu) {
     absolute<L>(z, size);
