@@ -203,11 +203,11 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
           return loss_(net, x_t, t, c, u_t, weigh(t, weights), gradient);
       });
       now.gradient_norm = clip(gradient);
-      if (!is_finite(now.gradient_norm)) fail(now, {gradient, "the gradient is not finite"});
+      if (!is_finite(now.gradient_norm)) fail(now, gradient, "the gradient is not finite");
       adam_.options.learning_rate = now.learning_rate;
       adam_.step(net.parameters(), gradient);
       if (!all_finite(net.parameters().data(), gradient.size()))
-        fail(now, {gradient, "the step makes weights infinite"});
+        fail(now, gradient, "the step makes weights infinite");
       if (options_.ema_decay > 0) ema_.update(net.parameters());
 
       state_.report.loss = now.loss;
