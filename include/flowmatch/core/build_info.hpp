@@ -9,12 +9,6 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
-/// "baseline", "avx2" or "avx512": the values of the environment variable FLOWMATCH_INSTRUCTION_SET.
-inline const char* name(InstructionSet set) {
-  if (set == InstructionSet::avx512) return "avx512";
-  return set == InstructionSet::avx2 ? "avx2" : "baseline";
-}
-
 /// Lines of text: versions of flowmatch, compiler and Eigen, the instruction set of the kernels beside the widest of
 /// this CPU, their lanes, what the compiler's flags turned on, and how many threads the machine runs at once.
 inline std::string build_info() {

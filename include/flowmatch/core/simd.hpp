@@ -4,12 +4,17 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
 #include "flowmatch/core/check.hpp"
 #include "flowmatch/core/vectors.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
+
+/// "baseline", "avx2" or "avx512": the values of the environment variable FLOWMATCH_INSTRUCTION_SET.
+inline const char* name(InstructionSet set) {
+  if (set == InstructionSet::avx512) return "avx512";
+  return set == InstructionSet::avx2 ? "avx2" : "baseline";
+}
 
 namespace detail {
 
@@ -20,9 +25,8 @@ inline InstructionSet choose_instruction_set() {
   const InstructionSet widest = widest_of_cpu();
   const char* wanted = std::getenv("FLOWMATCH_INSTRUCTION_SET");
   if (!wanted) return widest;
-  for (const auto& [set, name] : {std::pair{InstructionSet::baseline, "baseline"},
-                                  std::pair{InstructionSet::avx2, "avx2"}, std::pair{InstructionSet::avx512, "avx512"}})
-    if (std::strcmp(wanted, name) == 0) {
+  for (const InstructionSet set : {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512})
+    if (std::strcmp(wanted, name(set)) == 0) {
       if (set > widest) fail("FLOWMATCH_INSTRUCTION_SET", {"this CPU does not have ", wanted});
       return set;
     }

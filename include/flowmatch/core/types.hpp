@@ -48,6 +48,10 @@ template <std::floating_point Scalar> using VectorIn = const Eigen::Ref<const st
 template <std::floating_point Scalar>
 using RowVectorIn = const Eigen::Ref<const std::type_identity_t<RowVector<Scalar>>>&;
 
+/// double, as a type that depends on Scalar. What a template makes of a fixed type is compiled wherever its header is
+/// read; what depends on a parameter, only where the template is used.
+template <std::floating_point Scalar> using Double = std::common_type_t<Scalar, double>;
+
 /// Arguments written in place, whose size is the caller's. Where the callee sets the size, it takes a Matrix&.
 template <std::floating_point Scalar> using MatrixRef = Eigen::Ref<std::type_identity_t<Matrix<Scalar>>>;
 template <std::floating_point Scalar> using VectorRef = Eigen::Ref<std::type_identity_t<Vector<Scalar>>>;

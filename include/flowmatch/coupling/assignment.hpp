@@ -54,9 +54,7 @@ template <std::floating_point Scalar> class Assignment {
     return solution();
   }
   /// The same for the last problem solved; empty before.
-  std::span<const Index> solution() const {
-    return std::span<const Index>(auction_.column_of).first(std::size_t(auction_.n));
-  }
+  std::span<const Index> solution() const { return {auction_.column_of.data(), std::size_t(auction_.n)}; }
 
  private:
   static constexpr Index nobody = Auction<Scalar>::nobody;
@@ -178,10 +176,11 @@ template <std::floating_point Scalar> class Assignment {
   };
 
   Auction<Scalar> auction_;
-  Index rows_ = 0;                           // as the auction's
-  CacheLineVector<double> dual_, distance_;  // v in double, and the distances from a column that looks for a row
-  CacheLineVector<Index> via_;               // the column from which a row is reached
-  std::vector<double> lowest_;               // distance of each block
+  Index rows_ = 0;  // as the auction's
+  CacheLineVector<Double<Scalar>> dual_,
+      distance_;                        // v in double, and the distances from a column that looks for a row
+  CacheLineVector<Index> via_;          // the column from which a row is reached
+  std::vector<Double<Scalar>> lowest_;  // distance of each block
   std::vector<Step> path_;
 };
 

@@ -4,6 +4,8 @@
 // that the start points of each condition remain a sample of the whole source.
 #pragma once
 
+#include <numeric>
+
 #include "flowmatch/coupling/optimal_transport.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {

@@ -3,7 +3,6 @@
 // x0's column j goes with x1's column pairs[j]; take_columns then reorders x1, and with it whatever belongs to x1.
 #pragma once
 
-#include <numeric>
 #include <span>
 #include <vector>
 
@@ -40,7 +39,7 @@ template <std::floating_point Scalar = float> class Identity {
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
     detail::check_shape("Identity", "x1", x1, x0.rows(), x0.cols());
     pairs_.resize(std::size_t(x0.cols()));
-    std::iota(pairs_.begin(), pairs_.end(), Index(0));
+    for (Index j = 0; j < x0.cols(); ++j) pairs_[std::size_t(j)] = j;
     return pairs_;
   }
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar>, Rng&) {

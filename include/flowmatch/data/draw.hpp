@@ -23,7 +23,7 @@ inline void shuffle_front(Rng& rng, std::span<Index> order, Index count) {
   const Index n = Index(order.size());
   for (Index k = 0; k < count; ++k) {
     Index i = 0;
-    fill_below(rng, n - k, std::span(&i, 1));
+    fill_below(rng, n - k, {&i, 1});
     std::swap(order[std::size_t(k)], order[std::size_t(k + i)]);
   }
 }
@@ -45,7 +45,7 @@ template <std::floating_point Scalar> void draw_columns(Rng& rng, MatrixIn<Scala
   // 64 indices are 32 whole Philox blocks, so that drawing them piece by piece does not change the numbers.
   std::array<Index, 64> chunk;
   for (Index j = 0; j < x.cols(); j += 64) {
-    const std::span indices(chunk.data(), std::size_t(std::min<Index>(64, x.cols() - j)));
+    const std::span<Index> indices(chunk.data(), std::size_t(std::min<Index>(64, x.cols() - j)));
     fill_below(rng, data.cols(), indices);
     for (Index k = 0; k < Index(indices.size()); ++k)
       detail::copy_column<Scalar>(data, indices[std::size_t(k)], x, j + k);
@@ -96,8 +96,7 @@ class Epoch {
       const Index samples = Index(order_.size());
       if (next_ == samples) shuffle(rng);
       const Index count = std::min(n - Index(batch_.size()), samples - next_);
-      batch_.insert(batch_.end(), order_.begin() + next_, order_.begin() + next_ + count);
-      next_ += count;
+      for (const Index end = next_ + count; next_ < end; ++next_) batch_.push_back(order_[std::size_t(next_)]);
     }
     return batch_;
   }

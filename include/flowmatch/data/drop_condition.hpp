@@ -23,7 +23,8 @@ void drop_condition(Rng& rng, double probability, VectorIn<Scalar> null, Matrix<
   detail::check_rows(where, "null", null.rows(), c.rows());
   std::array<double, 64> uniform;  // whole Philox blocks, so that drawing them piece by piece does not change them
   for (Index j = 0; j < c.cols(); ++j) {
-    if (j % 64 == 0) fill_uniform(rng, std::span(uniform.data(), std::size_t(std::min<Index>(64, c.cols() - j))));
+    if (j % 64 == 0)
+      fill_uniform(rng, std::span<double>(uniform.data(), std::size_t(std::min<Index>(64, c.cols() - j))));
     if (uniform[std::size_t(j % 64)] < probability) c.col(j) = null;
   }
 }

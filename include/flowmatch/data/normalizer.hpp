@@ -103,10 +103,11 @@ template <std::floating_point ScalarType> Normalizer<ScalarType>::Normalizer(Mat
   // Both passes see differences from numbers near by: a large offset costs no digits, and for a constant row every
   // difference, and so the deviation, is exactly 0.
   const double n = double(data.cols());
-  const Vector<double> first = data.col(0).template cast<double>();
-  Vector<double> sum = Vector<double>::Zero(data.rows()), squares = sum;
+  using Sums = Vector<Double<Scalar>>;
+  const Sums first = data.col(0).template cast<double>();
+  Sums sum = Sums::Zero(data.rows()), squares = sum;
   for (Index j = 1; j < data.cols(); ++j) sum += data.col(j).template cast<double>() - first;
-  const Vector<double> center = first + sum / n;
+  const Sums center = first + sum / n;
   for (Index j = 0; j < data.cols(); ++j) squares += (data.col(j).template cast<double>() - center).cwiseAbs2();
   mean = center.template cast<Scalar>();
   scale = (squares / n).cwiseSqrt().template cast<Scalar>();

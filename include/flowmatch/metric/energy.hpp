@@ -16,8 +16,8 @@ namespace flowmatch::inline FLOWMATCH_ABI {
 /// m >= 1. Throws std::invalid_argument if the rows differ, a set is empty or not finite. O((n + m)^2 dim), in double.
 template <std::floating_point Scalar> double energy_distance(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
   detail::check_sets("energy_distance", x, "y", y);
-  const Matrix<double> a = x.template cast<double>(), b = y.template cast<double>();
-  const auto mean_distance = [](const Matrix<double>& p, const Matrix<double>& q) {
+  const Matrix<Double<Scalar>> a = x.template cast<double>(), b = y.template cast<double>();
+  const auto mean_distance = [](const auto& p, const auto& q) {
     double sum = 0;
     for (Index j = 0; j < q.cols(); ++j) {
       double column = 0;  // sums of sums: rounding stays small

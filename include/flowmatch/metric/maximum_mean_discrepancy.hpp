@@ -29,7 +29,7 @@ double maximum_mean_discrepancy(const Matrix<Scalar>& x, MatrixIn<Scalar> y, con
   detail::check_at_least(where, "bandwidths.size()", double(bandwidths.size()), 1);
   for (const double s : bandwidths) detail::check_positive(where, "every bandwidth", s);
   const auto p = x.template cast<double>().eval(), q = y.template cast<double>().eval();
-  Eigen::ArrayXd squared(std::max(p.cols(), q.cols()));
+  Eigen::Array<Double<Scalar>, Eigen::Dynamic, 1> squared(std::max(p.cols(), q.cols()));
   // sum_i k(a_i, b) over the columns of a from `first` on
   const auto kernel_sum = [&](const auto& a, Index first, const auto& b) {
     const auto n = a.cols() - first;
@@ -56,7 +56,7 @@ template <std::floating_point Scalar> double median_distance(const Matrix<Scalar
   detail::check_at_least("median_distance", "data.cols()", double(data.cols()), 2);
   detail::check_finite("median_distance", "data", data);
   const Index n = std::min<Index>(data.cols(), 1000);
-  Matrix<double> x(data.rows(), n);
+  Matrix<Double<Scalar>> x(data.rows(), n);
   for (Index j = 0; j < n; ++j) x.col(j) = data.col(j * data.cols() / n).template cast<double>();
   std::vector<double> distances;
   distances.reserve(std::size_t(n * (n - 1) / 2));

@@ -52,7 +52,7 @@ PathEnergy path_energy(F&& f, const Matrix<Scalar>& x0, MatrixIn<Scalar> c, cons
     dy.topRows(d) = velocity.template cast<double>();
     dy.row(d) = dy.topRows(d).colwise().squaredNorm();
   };
-  Matrix<double> y = Matrix<double>::Zero(d + 1, x0.cols());
+  Matrix<Double<Scalar>> y = Matrix<Double<Scalar>>::Zero(d + 1, x0.cols());
   y.topRows(d) = x0.template cast<double>();
   integrate(with_energy, y, Matrix<double>(c.template cast<double>()), solver, options);
   const double n = double(x0.cols()), duration = std::abs(times.back() - times.front());

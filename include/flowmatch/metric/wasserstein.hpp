@@ -19,8 +19,8 @@ template <std::floating_point Scalar> double wasserstein2(const Matrix<Scalar>& 
   detail::check_shape("wasserstein2", "y", y, x.rows(), x.cols());
   detail::check_finite("wasserstein2", "x", x);
   detail::check_finite("wasserstein2", "y", y);
-  const Matrix<double> a = x.template cast<double>(), b = y.template cast<double>();
-  Matrix<double> squared(a.cols(), b.cols());
+  const Matrix<Double<Scalar>> a = x.template cast<double>(), b = y.template cast<double>();
+  Matrix<Double<Scalar>> squared(a.cols(), b.cols());
   for (Index j = 0; j < b.cols(); ++j) squared.col(j) = (a.colwise() - b.col(j)).colwise().squaredNorm().transpose();
   const std::vector<Index> pairing = solve_assignment(squared);
   double total = 0;

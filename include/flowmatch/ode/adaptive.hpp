@@ -16,7 +16,9 @@ struct AdaptiveReport {
   std::vector<SampleReport> samples;
 
   bool reached() const {
-    return std::all_of(samples.begin(), samples.end(), [](auto& s) { return s.status == OdeStatus::reached; });
+    for (const SampleReport& sample : samples)
+      if (sample.status != OdeStatus::reached) return false;
+    return true;
   }
   Index evaluations() const { return sum(&SampleReport::evaluations); }
   Index accepted() const { return sum(&SampleReport::accepted); }
