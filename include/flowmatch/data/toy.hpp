@@ -50,8 +50,8 @@ template <std::floating_point Scalar> std::array<Scalar, 2> cos_sin(Scalar v) {
 /// x_j += r (cos 2 pi v, sin 2 pi v)
 template <std::floating_point Scalar> void add_on_circle(Matrix<Scalar>& x, Index j, Scalar r, Scalar v) {
   const auto [c, s] = cos_sin(v);
-  x(0, j) += r * c;
-  x(1, j) += r * s;
+  x.data()[2 * j] += r * c;
+  x.data()[2 * j + 1] += r * s;
 }
 
 }

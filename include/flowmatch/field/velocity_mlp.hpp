@@ -45,8 +45,8 @@ inline MlpOptions mlp_options(const VelocityMlpOptions& o) {
 
 template <class Scalar> void check_time_of_features(RowVectorIn<Scalar> t) {
   for (Index j = 0; j < t.size(); ++j)
-    if (!(std::abs(t(j)) < Scalar(1e6)))
-      fail("VelocityMlp::forward", {"expected |t| < 1e6 for time features, got ", t(j), " in column ", j});
+    if (!(std::abs(t.data()[j]) < Scalar(1e6)))
+      fail("VelocityMlp::forward", {"expected |t| < 1e6 for time features, got ", t.data()[j], " in column ", j});
 }
 
 }

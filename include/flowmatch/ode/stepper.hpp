@@ -63,15 +63,19 @@ void evaluate(F& f, double t, MatrixIn<Scalar> c, const Eigen::Ref<Matrix<Scalar
 /// The columns of x in memory.y.
 template <std::floating_point Scalar>
 Eigen::Ref<Matrix<Scalar>> copy_of(const Eigen::Ref<Matrix<Scalar>>& x, StepperMemory<Scalar>& memory) {
-  for (Index j = 0; j < x.cols(); ++j) std::copy_n(&x(0, j), x.rows(), &memory.y(0, j));
+  for (Index j = 0; j < x.cols(); ++j)
+    std::copy_n(x.data() + j * x.outerStride(), x.rows(), memory.y.data() + j * x.rows());
   return columns_of<Scalar>(memory.y, 0, x.cols());
 }
 
 /// y += factor k
 template <class Scalar> void add(double factor, const Matrix<Scalar>& k, Eigen::Ref<Matrix<Scalar>>& y) {
   if (factor == 0) return;
-  for (Index j = 0; j < y.cols(); ++j)
-    for (Index i = 0; i < y.rows(); ++i) y(i, j) += Scalar(factor) * k(i, j);
+  for (Index j = 0; j < y.cols(); ++j) {
+    const Scalar* from = k.data() + j * k.rows();
+    Scalar* to = y.data() + j * y.outerStride();
+    for (Index i = 0; i < y.rows(); ++i) to[i] += Scalar(factor) * from[i];
+  }
 }
 
 }

@@ -70,11 +70,14 @@ template <Schedule S> struct AffinePath {
   void sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
               Matrix<Scalar>& u_t) const {
     detail::prepare_path<Scalar>("AffinePath::sample", x0, x1, t, x_t, u_t);
+    const Index dim = x0.rows();
     for (Index j = 0; j < x0.cols(); ++j) {
-      const ScheduleValue<Scalar> s = schedule(t(j));
-      for (Index i = 0; i < x0.rows(); ++i) {
-        x_t(i, j) = s.alpha * x1(i, j) + s.sigma * x0(i, j);
-        u_t(i, j) = s.alpha_dot * x1(i, j) + s.sigma_dot * x0(i, j);
+      const ScheduleValue<Scalar> s = schedule(t.data()[j]);
+      const Scalar *from = x0.data() + j * x0.outerStride(), *to = x1.data() + j * x1.outerStride();
+      Scalar *x = x_t.data() + j * dim, *u = u_t.data() + j * dim;
+      for (Index i = 0; i < dim; ++i) {
+        x[i] = s.alpha * to[i] + s.sigma * from[i];
+        u[i] = s.alpha_dot * to[i] + s.sigma_dot * from[i];
       }
     }
   }

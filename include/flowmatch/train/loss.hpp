@@ -37,12 +37,14 @@ template <std::floating_point Scalar> class MeanSquaredError {
     detail::check_rows("mean_squared_error", "target", target_.rows(), y.rows());
     Scalar value = 0;
     for (Index j = 0; j < y.cols(); ++j) {
-      const Scalar weight = weighted_ ? weights_(first + j) * scale : scale;
-      Scalar sum = 0;
+      const Scalar weight = weighted_ ? weights_.data()[first + j] * scale : scale;
+      const Scalar *y_j = y.data() + j * y.outerStride(),
+                   *target_j = target_.data() + (first + j) * target_.outerStride();
+      Scalar *dy_j = dy.data() + j * dy.outerStride(), sum = 0;
       for (Index i = 0; i < y.rows(); ++i) {
-        const Scalar difference = y(i, j) - target_(i, first + j);
+        const Scalar difference = y_j[i] - target_j[i];
         sum += difference * difference;
-        dy(i, j) = 2 * weight * difference;
+        dy_j[i] = 2 * weight * difference;
       }
       value += weight * sum;
     }
