@@ -10,14 +10,17 @@ namespace flowmatch::inline FLOWMATCH_ABI::detail {
 /// Outputs are padded to a multiple of this, which the vectors of every instruction set divide.
 inline constexpr Index output_block = 64;
 
-/// z = W x + b, or z += W x + b where add, in blocks of as many sums at a time as hide their latency.
+/// z = W x + b, or z += W x + b where add, in blocks of as many sums at a time as hide their latency. Then, unless
+/// scale is null, y = the layer norm of the first `out` entries of z; its shift stands `stride` behind the scale.
 template <class Scalar>
-void product_of_one(const Scalar* turned, Index in, Index stride, const Scalar* x, bool add, Scalar* z) {
+void layer_of_one(const Scalar* turned, Index in, Index out, Index stride, const Scalar* x, bool add, Scalar* z,
+                  const Scalar* scale, Scalar* y) {
   dispatch([=](auto width) FLOWMATCH_INLINE {
     using L = Lanes<Scalar, decltype(width)::bytes>;
     constexpr int vectors = most_sums<L>;
     for (Index o = 0; o < stride; o += vectors * L::width)
       simd::product_of_one<L, vectors>(turned + o, in, stride, x, add, z + o);
+    if (scale) normalize_one<L>(scale, scale + stride, z, out, y);
   });
 }
 
@@ -56,16 +59,11 @@ template <std::floating_point Scalar> class MlpOfOne {
   const Scalar* operator()() {
     for (Index l = 0; l <= options_.last(); ++l) {
       const Layer& layer = layers_[std::size_t(l)];
-      const bool residual = options_.residual && l > 0 && l < options_.last();
-      product_of_one(layer.turned.data(), options_.width(l), layer.stride, a_.data(), residual, z_.data());
-      if (l == options_.last()) break;
+      const bool residual = options_.residual && l > 0 && l < options_.last(), norm = options_.has_norm(l + 1);
       const Index n = options_.width(l + 1);
-      const bool norm = options_.has_norm(l + 1);
-      const Scalar* scale = layers_[std::size_t(l + 1)].norm.data();
-      if (norm)
-        dispatch([=, z = z_.data(), a = a_.data()](auto width) FLOWMATCH_INLINE {
-          normalize_one<Lanes<Scalar, decltype(width)::bytes>>(scale, scale + padded(n), z, n, a);
-        });
+      layer_of_one<Scalar>(layer.turned.data(), options_.width(l), n, layer.stride, a_.data(), residual, z_.data(),
+                           norm ? layers_[std::size_t(l + 1)].norm.data() : nullptr, a_.data());
+      if (l == options_.last()) break;
       activate<Scalar>(options_.activation, as_tile(norm ? a_ : z_, n), as_tile(a_, n), as_tile(slope_, n));
     }
     return z_.data();
