@@ -7,32 +7,26 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI::detail {
 
-/// The parameters that the blocks lay out, from a file in which block i has the name names[i] ("": it has none), with
-/// these shapes and finite numbers, in any order, and which holds nothing else; all that is missing, unknown or of
-/// another shape is in one error. A file of dtype "" may hold any that tensor_numbers converts.
-template <class Scalar>
-Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<ParameterBlock>& blocks,
-                               const std::vector<std::string>& names, const std::string& dtype,
-                               const std::string& expected) {
-  const auto by_name = [](const auto* a, const auto* b) { return a->name < b->name; };
-  std::vector<const TensorEntry*> sorted;
-  for (const TensorEntry& tensor : file.tensors) sorted.push_back(&tensor);
-  std::sort(sorted.begin(), sorted.end(), by_name);
-  std::vector<const TensorEntry*> tensors;
+/// The tensor of each block, from a file in which block i has the name names[i] ("": it has none), with these shapes,
+/// in any order, and which holds nothing else; all that is missing, unknown or of another shape is in one error. A file
+/// of dtype "" may hold any that tensor_numbers converts.
+inline std::vector<const TensorEntry*> find_tensors(const Safetensors& file, const std::vector<ParameterBlock>& blocks,
+                                                    const std::vector<std::string>& names, std::string_view dtype,
+                                                    const char* expected) {
+  const std::vector<SortKey> sorted = sorted_by(&TensorEntry::name, file.tensors);
+  std::vector<const TensorEntry*> tensors(blocks.size());
   std::vector<bool> used(sorted.size());
   std::string missing, unknown, wrong;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    TensorEntry wanted;
-    wanted.name = names[i];
-    const auto place = std::lower_bound(sorted.begin(), sorted.end(), &wanted, by_name);
-    if (place == sorted.end() || (*place)->name != wanted.name || wanted.name.empty()) {
-      missing += concat({"; no tensor ", wanted.name.empty() ? "for \"" : "\"",
-                         wanted.name.empty() ? blocks[i].name : wanted.name, "\""});
+    const auto key = std::lower_bound(sorted.begin(), sorted.end(), SortKey{.name = names[i]});
+    if (key == sorted.end() || key->name != names[i] || names[i].empty()) {
+      missing += concat(
+          {"; no tensor ", names[i].empty() ? "for \"" : "\"", names[i].empty() ? blocks[i].name : names[i], "\""});
       continue;
     }
-    const TensorEntry& tensor = **place;
-    tensors.push_back(&tensor);
-    used[std::size_t(place - sorted.begin())] = true;
+    const TensorEntry& tensor = file.tensors[key->place];
+    tensors[i] = &tensor;
+    used[key->place] = true;
     const bool right_dtype = dtype.empty() ? tensor.dtype == "F32" || tensor.dtype == "F64" || tensor.dtype == "F16" ||
                                                  tensor.dtype == "BF16"
                                            : tensor.dtype == dtype;
@@ -41,10 +35,18 @@ Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<Parame
           concat({"; tensor \"", tensor.name, "\" should be ", dtype.empty() ? "F32, F64, F16 or BF16" : dtype, " [",
                   comma_separated(blocks[i].shape), "], is ", tensor.dtype, " [", comma_separated(tensor.shape), "]"});
   }
-  for (std::size_t k = 0; k < sorted.size(); ++k)
-    if (!used[k]) unknown += concat({"; unknown tensor \"", sorted[k]->name, "\""});
+  for (const SortKey& key : sorted)
+    if (!used[key.place]) unknown += concat({"; unknown tensor \"", key.name, "\""});
   if (!(missing + unknown + wrong).empty()) fail_file(file.path, {"expected ", expected, missing, unknown, wrong});
+  return tensors;
+}
 
+/// The parameters that the blocks lay out, from the tensors that find_tensors finds. Throws std::runtime_error if a
+/// number is not finite.
+template <class Scalar>
+Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<ParameterBlock>& blocks,
+                               const std::vector<std::string>& names, std::string_view dtype, const char* expected) {
+  const std::vector<const TensorEntry*> tensors = find_tensors(file, blocks, names, dtype, expected);
   Vector<Scalar> parameters(blocks.back().offset + blocks.back().size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const Vector<Scalar> numbers = tensor_numbers<Scalar>(file, *tensors[i]);
