@@ -16,8 +16,7 @@ namespace detail {
 /// As read_parameters above, for what save wrote: names and scalar are those of the net.
 template <class Scalar>
 Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<ParameterBlock>& blocks) {
-  return read_parameters<Scalar>(file, blocks, names_of(blocks), dtype_of<Scalar>(),
-                                 "the tensors that the metadata describe");
+  return read_parameters<Scalar>(file, blocks, nullptr, dtype_of<Scalar>(), "the tensors that the metadata describe");
 }
 
 // An architecture, as the options of a net: its name, its metadata, these read again, and the tensors that it has.
@@ -25,7 +24,7 @@ Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<Parame
 inline const char* kind_of(const VelocityMlpOptions&) { return "velocity_mlp"; }
 inline const char* kind_of(const ConditionalVelocityMlpOptions&) { return "conditional_velocity_mlp"; }
 
-inline void describe(const VelocityMlpOptions& o, StringMap& metadata) {
+[[gnu::cold]] inline void describe(const VelocityMlpOptions& o, StringMap& metadata) {
   add_entry(metadata, "dim", o.dim);
   add_entry(metadata, "condition_dim", o.condition_dim);
   add_entry(metadata, "hidden", comma_separated(o.hidden));
@@ -34,13 +33,13 @@ inline void describe(const VelocityMlpOptions& o, StringMap& metadata) {
   add_entry(metadata, "time_frequencies", o.time_frequencies);
   add_entry(metadata, "zero_output", o.zero_output);
 }
-inline void describe(const ConditionalVelocityMlpOptions& o, StringMap& metadata) {
+[[gnu::cold]] inline void describe(const ConditionalVelocityMlpOptions& o, StringMap& metadata) {
   describe(velocity_options(o), metadata);
   add_entry(metadata, "classes", o.classes);
   add_entry(metadata, "embedding_dim", o.embedding_dim);
 }
 
-inline void take(Metadata& metadata, VelocityMlpOptions& options) {
+[[gnu::cold]] inline void take(Metadata& metadata, VelocityMlpOptions& options) {
   options.dim = metadata.take_number("dim");
   options.condition_dim = metadata.take_number("condition_dim");
   options.hidden = metadata.take_numbers("hidden");
@@ -49,7 +48,7 @@ inline void take(Metadata& metadata, VelocityMlpOptions& options) {
   options.time_frequencies = metadata.take_number("time_frequencies");
   options.zero_output = metadata.take_flag("zero_output");
 }
-inline void take(Metadata& metadata, ConditionalVelocityMlpOptions& options) {
+[[gnu::cold]] inline void take(Metadata& metadata, ConditionalVelocityMlpOptions& options) {
   VelocityMlpOptions layers;
   take(metadata, layers);
   const Index classes = metadata.take_number("classes"), embedding_dim = metadata.take_number("embedding_dim");

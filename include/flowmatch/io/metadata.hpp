@@ -17,7 +17,7 @@ inline std::string text_of(double value) {
 
 /// Throws std::runtime_error unless the text is up to 10000 whole numbers below 10^7 with commas between them, so that
 /// products and sums of them fit an Index.
-inline void check_numbers(const std::string& path, const std::string& key, const std::string& text) {
+[[gnu::cold]] inline void check_numbers(const std::string& path, std::string_view key, const std::string& text) {
   std::size_t numbers = 1, digits = 0;
   bool valid = true;
   for (const char c : text) {
@@ -39,16 +39,16 @@ class Metadata {
   const std::string* find(std::string_view key) {
     for (std::size_t i = 0; i < used_.size(); ++i)
       if (!used_[i] && entries_[i].first == key) {
-        used_[i] = true;
+        used_[i] = 1;
         return &entries_[i].second;
       }
     return nullptr;
   }
-  const std::string& take(const std::string& key) {
+  const std::string& take(const char* key) {
     if (const std::string* value = find(key)) return *value;
     fail_file(path_, {"expected \"", key, "\" in the metadata, found none"});
   }
-  std::vector<Index> take_numbers(const std::string& key) {
+  std::vector<Index> take_numbers(const char* key) {
     const std::string& text = take(key);
     check_numbers(path_, key, text);
     std::vector<Index> values;
@@ -58,23 +58,23 @@ class Metadata {
     }
     return values;
   }
-  Index take_number(const std::string& key) {
+  Index take_number(const char* key) {
     const std::vector<Index> values = take_numbers(key);
     if (values.size() != 1) fail_file(path_, {"expected one number in metadata \"", key, "\""});
     return values[0];
   }
-  bool take_flag(const std::string& key) {
+  bool take_flag(const char* key) {
     const Index value = take_number(key);
     if (value > 1) fail_file(path_, {"expected 0 or 1 in metadata \"", key, "\", got ", value});
     return value == 1;
   }
   /// A number that takes up the whole text, such as a count below 2^63, a word of 64 bits, or a finite double.
-  template <class Number> Number take_exactly(const std::string& key) { return exactly<Number>(key, take(key)); }
-  template <class Number> std::optional<Number> find_exactly(const std::string& key) {
+  template <class Number> Number take_exactly(const char* key) { return exactly<Number>(key, take(key)); }
+  template <class Number> std::optional<Number> find_exactly(const char* key) {
     const std::string* text = find(key);
     return text ? std::optional(exactly<Number>(key, *text)) : std::nullopt;
   }
-  void expect(const std::string& key, const std::string& value) {
+  void expect(const char* key, const char* value) {
     const std::string& found = take(key);
     if (found != value) fail_file(path_, {"expected \"", value, "\" as metadata \"", key, "\", got \"", found, "\""});
   }
@@ -84,7 +84,7 @@ class Metadata {
   }
 
  private:
-  template <class Number> Number exactly(const std::string& key, const std::string& text) const {
+  template <class Number> Number exactly(const char* key, const std::string& text) const {
     Number value{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     bool fits = error == std::errc() && end == text.data() + text.size();
@@ -95,7 +95,7 @@ class Metadata {
 
   const std::string& path_;
   const StringMap& entries_;
-  std::vector<bool> used_;
+  std::vector<char> used_;
 };
 
 }

@@ -44,7 +44,7 @@ inline constexpr std::string_view key_of_ours = "flowmatch.";
 inline constexpr const char *version_key = "flowmatch.format_version", *checksum_key = "flowmatch.checksum";
 
 /// Bytes of one element, 0 for a dtype that this reader does not know.
-inline std::uint64_t dtype_size(std::string_view dtype) {
+[[gnu::cold]] inline std::uint64_t dtype_size(std::string_view dtype) {
   for (const char* one : {"BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"})
     if (dtype == one) return 1;
   for (const char* two : {"U16", "I16", "F16", "BF16"})
@@ -67,7 +67,7 @@ template <class Number> constexpr const char* dtype_of() {
 
 /// The first fault in dtypes, sizes and places of the tensors of a file with that many bytes of data, else empty. The
 /// order of tensors is free, their bytes must follow each other from the first to the last.
-inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::uint64_t data) {
+[[gnu::cold]] inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::uint64_t data) {
   std::vector<SortKey> order(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const TensorEntry& tensor = tensors[i];
@@ -101,8 +101,8 @@ inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::ui
 /// The CRC-32, in hexadecimal, of: each key and value of the metadata but the checksum's, in the order of keys; then of
 /// each tensor, in the order of names, its name, dtype and shape with commas; a NUL after each of these; and its bytes.
 /// So it does not depend on the order in a file.
-inline std::string checksum(const StringMap& metadata, const std::vector<TensorEntry>& tensors,
-                            const std::vector<char>& data) {
+[[gnu::cold]] inline std::string checksum(const StringMap& metadata, const std::vector<TensorEntry>& tensors,
+                                          const std::vector<char>& data) {
   Crc32 crc;
   const auto add = [&](const std::string& text) { crc.add(text.c_str(), text.size() + 1); };
   for (const SortKey& key : sorted_by(&StringEntry::first, metadata)) {
@@ -124,7 +124,7 @@ inline std::string checksum(const StringMap& metadata, const std::vector<TensorE
 
 /// Checks version and checksum, and takes the keys of ours out of the metadata. One such key makes all compulsory, so
 /// that a damaged key hides nothing.
-inline void take_keys_of_ours(Safetensors& file) {
+[[gnu::cold]] inline void take_keys_of_ours(Safetensors& file) {
   const std::string *first = nullptr, *version = nullptr, *given = nullptr;
   for (const auto& [key, value] : file.metadata) {
     if (!key.starts_with(key_of_ours)) continue;
@@ -153,7 +153,7 @@ inline void take_keys_of_ours(Safetensors& file) {
 }
 
 /// Throws std::invalid_argument for what read_safetensors would refuse.
-inline void check_file(const Safetensors& file) {
+[[gnu::cold]] inline void check_file(const Safetensors& file) {
   constexpr const char* where = "write_safetensors";
   const auto check_text = [](const std::string& text, const char* what) {
     if (find_invalid_utf8(text) != text.npos || text.find('\0') != text.npos)
@@ -177,7 +177,7 @@ inline void check_file(const Safetensors& file) {
 }
 
 /// All bytes before the data.
-inline std::string serialized_header(const Safetensors& file) {
+[[gnu::cold]] inline std::string serialized_header(const Safetensors& file) {
   StringMap metadata;
   add_entry(metadata, checksum_key, "");
   add_entry(metadata, version_key, format_version);
@@ -239,8 +239,8 @@ inline void write_safetensors(const std::string& path, const Safetensors& file) 
 namespace detail {
 
 /// The bytes may be at null if there are none.
-inline void add_tensor(Safetensors& file, std::string name, const char* dtype, std::vector<Index> shape,
-                       const void* bytes, std::size_t count) {
+[[gnu::cold]] inline void add_tensor(Safetensors& file, std::string name, const char* dtype, std::vector<Index> shape,
+                                     const void* bytes, std::size_t count) {
   const std::size_t begin = file.data.size();
   file.tensors.push_back({std::move(name), dtype, std::move(shape), begin, begin + count});
   file.data.resize(begin + count);

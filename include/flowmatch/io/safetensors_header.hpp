@@ -26,7 +26,7 @@ using StringEntry = std::pair<std::string, std::string>;
 using StringMap = std::vector<StringEntry>;
 
 /// Appends an entry.
-inline void add_entry(StringMap& metadata, std::string_view key, const Piece& value) {
+[[gnu::cold]] inline void add_entry(StringMap& metadata, std::string_view key, const Piece& value) {
   metadata.emplace_back(std::string(key), concat({value}));
 }
 
@@ -191,20 +191,20 @@ class HeaderParser {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
       ++at_;
   }
-  bool take(char c) {
+  [[gnu::noinline]] bool take(char c) {
     skip_blanks();
     if (at_ == text_.size() || text_[at_] != c) return false;
     ++at_;
     return true;
   }
-  void expect(char c) {
+  [[gnu::noinline]] void expect(char c) {
     if (!take(c)) fail({"expected '", std::string_view(&c, 1), "'"});
   }
-  [[noreturn]] void fail_at(std::size_t place, Pieces what) const {
+  [[noreturn, gnu::cold]] void fail_at(std::size_t place, Pieces what) const {
     fail_file(path_, {"safetensors header, byte ", place, ": ", concat(what)});
   }
   /// Fails at this place, with what stands here.
-  [[noreturn]] void fail(Pieces what) const {
+  [[noreturn, gnu::cold]] void fail(Pieces what) const {
     const unsigned char c = at_ < text_.size() ? static_cast<unsigned char>(text_[at_]) : 0;
     const std::string got = at_ == text_.size()    ? "the end"
                             : c < 0x20 || c > 0x7e ? concat({"a byte of value ", unsigned(c)})
@@ -217,14 +217,14 @@ class HeaderParser {
   std::size_t largest_rank_, at_ = 0;
 };
 
-inline std::string comma_separated(const std::vector<Index>& numbers) {
+[[gnu::cold]] inline std::string comma_separated(const std::vector<Index>& numbers) {
   std::string text;
   for (const Index n : numbers) text += concat({text.empty() ? "" : ",", n});
   return text;
 }
 
 /// Appends a string as JSON has it.
-inline void append_quoted(std::string& text, std::string_view s) {
+[[gnu::cold]] inline void append_quoted(std::string& text, std::string_view s) {
   text += '"';
   for (const char c : s) {
     if (c == '"' || c == '\\') text += '\\';
@@ -240,7 +240,7 @@ inline void append_quoted(std::string& text, std::string_view s) {
 }
 
 /// The header, with blanks at the end so that the data begin at a multiple of 8.
-inline std::string header_text(const StringMap& metadata, const std::vector<TensorEntry>& tensors) {
+[[gnu::cold]] inline std::string header_text(const StringMap& metadata, const std::vector<TensorEntry>& tensors) {
   std::string text = "{\"__metadata__\":{";
   for (const auto& [key, value] : metadata) {
     if (text.back() != '{') text += ',';

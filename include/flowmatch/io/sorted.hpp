@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
+#include <functional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -34,11 +34,11 @@ inline void sort(std::vector<SortKey>& keys) {
   std::sort_heap(keys.begin(), keys.end());
 }
 
-/// The entries in the order of their names.
-template <class Entry> std::vector<SortKey> sorted_by(std::string Entry::*name, const std::vector<Entry>& entries) {
+/// The entries in the order of their names, which are their member or std::identity.
+template <class Name, class Entry> std::vector<SortKey> sorted_by(Name name, const std::vector<Entry>& entries) {
   std::vector<SortKey> keys(entries.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    keys[i].name = entries[i].*name;
+    keys[i].name = std::invoke(name, entries[i]);
     keys[i].place = i;
   }
   sort(keys);
