@@ -16,32 +16,30 @@ namespace detail {
 /// As read_parameters above, for what save wrote: names and scalar are those of the net.
 template <class Scalar>
 Vector<Scalar> read_parameters(const Safetensors& file, const std::vector<ParameterBlock>& blocks) {
-  return read_parameters<Scalar>(file, blocks, names_of(blocks), dtype_of<Scalar>(),
-                                 "the tensors that the metadata describe");
+  return read_parameters<Scalar>(file, blocks, nullptr, dtype_of<Scalar>(), "the tensors that the metadata describe");
 }
 
 // An architecture, as the options of a net: its name, its metadata, these read again, and the tensors that it has.
 
-inline std::string kind_of(const VelocityMlpOptions&) { return "velocity_mlp"; }
-inline std::string kind_of(const ConditionalVelocityMlpOptions&) { return "conditional_velocity_mlp"; }
+inline const char* kind_of(const VelocityMlpOptions&) { return "velocity_mlp"; }
+inline const char* kind_of(const ConditionalVelocityMlpOptions&) { return "conditional_velocity_mlp"; }
 
-inline void describe(const VelocityMlpOptions& o, StringMap& metadata) {
-  const auto add = [&](const char* key, std::string value) { metadata.emplace_back(key, std::move(value)); };
-  add("dim", std::to_string(o.dim));
-  add("condition_dim", std::to_string(o.condition_dim));
-  add("hidden", comma_separated(o.hidden));
-  add("activation", std::string(name(o.activation)));
-  add("residual", o.residual ? "1" : "0");
-  add("time_frequencies", std::to_string(o.time_frequencies));
-  add("zero_output", o.zero_output ? "1" : "0");
+[[gnu::cold]] inline void describe(const VelocityMlpOptions& o, StringMap& metadata) {
+  add_entry(metadata, "dim", o.dim);
+  add_entry(metadata, "condition_dim", o.condition_dim);
+  add_entry(metadata, "hidden", comma_separated(o.hidden));
+  add_entry(metadata, "activation", name(o.activation));
+  add_entry(metadata, "residual", o.residual);
+  add_entry(metadata, "time_frequencies", o.time_frequencies);
+  add_entry(metadata, "zero_output", o.zero_output);
 }
-inline void describe(const ConditionalVelocityMlpOptions& o, StringMap& metadata) {
+[[gnu::cold]] inline void describe(const ConditionalVelocityMlpOptions& o, StringMap& metadata) {
   describe(velocity_options(o), metadata);
-  metadata.emplace_back("classes", std::to_string(o.classes));
-  metadata.emplace_back("embedding_dim", std::to_string(o.embedding_dim));
+  add_entry(metadata, "classes", o.classes);
+  add_entry(metadata, "embedding_dim", o.embedding_dim);
 }
 
-inline void take(Metadata& metadata, VelocityMlpOptions& options) {
+[[gnu::cold]] inline void take(Metadata& metadata, VelocityMlpOptions& options) {
   options.dim = metadata.take_number("dim");
   options.condition_dim = metadata.take_number("condition_dim");
   options.hidden = metadata.take_numbers("hidden");
@@ -50,7 +48,7 @@ inline void take(Metadata& metadata, VelocityMlpOptions& options) {
   options.time_frequencies = metadata.take_number("time_frequencies");
   options.zero_output = metadata.take_flag("zero_output");
 }
-inline void take(Metadata& metadata, ConditionalVelocityMlpOptions& options) {
+[[gnu::cold]] inline void take(Metadata& metadata, ConditionalVelocityMlpOptions& options) {
   VelocityMlpOptions layers;
   take(metadata, layers);
   const Index classes = metadata.take_number("classes"), embedding_dim = metadata.take_number("embedding_dim");
@@ -92,21 +90,18 @@ template <class Read> auto reading(const std::string& path, const Read& read) {
 
 /// Says in a file's metadata which net it holds. Throws std::runtime_error if Metadata could not read that again.
 template <class Options>
-void add_architecture(Safetensors& file, const std::string& path, const std::string& kind, const Options& options) {
-  file.path = path;
-  file.metadata.emplace_back("kind", kind);
-  describe(options, file.metadata);
-  Metadata again(file);
-  Options read;
-  again.expect("kind", kind);
-  take(again, read);
+void add_architecture(StringMap& metadata, const std::string& path, const char* kind, const Options& options) {
+  add_entry(metadata, "kind", kind);
+  describe(options, metadata);
+  for (const auto& [key, value] : metadata)
+    if (key != "kind" && key != "activation") check_numbers(path, key, value);
 }
 
 template <StoredNet Net> void save_net(const std::string& path, const Net& net) {
   check_finite("save", "net.parameters()", net.parameters());
   Safetensors file = file_of<typename Net::Scalar>(net.parameter_blocks(), net.parameters());
-  add_architecture(file, path, kind_of(net.options()), net.options());
-  write_safetensors(path, file);
+  add_architecture(file.metadata, path, kind_of(net.options()), net.options());
+  write_unchecked(path, file);
 }
 
 template <StoredNet Net> Net load_net(const std::string& path) {

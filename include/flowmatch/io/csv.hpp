@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "flowmatch/io/file.hpp"
+#include "flowmatch/io/sorted.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
@@ -92,14 +93,9 @@ inline NameFault find_name_fault(const std::vector<std::string>& names) {
       if (static_cast<unsigned char>(c) < 0x20)
         return {i, "expected a name without control characters, got " + excerpt(names[i])};
   }
-  std::vector<std::size_t> order(names.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return names[a] < names[b] || (names[a] == names[b] && a < b); });
-  for (std::size_t k = 1; k < order.size(); ++k)
-    if (names[order[k]] == names[order[k - 1]])
-      return {order[k], concat({"expected names that differ, got ", excerpt(names[order[k]]), " as in column ",
-                                order[k - 1] + 1})};
+  const auto [one, other] = find_repeated(sorted_by(std::identity(), names));
+  if (one != other)
+    return {other, concat({"expected names that differ, got ", excerpt(names[other]), " as in column ", one + 1})};
   return {};
 }
 
@@ -115,8 +111,9 @@ inline char find_separator(std::string_view line) {
   return ',';
 }
 
-/// Goes through the text of a file: names() if it has them, then numbers().
-class CsvReader {
+/// Goes through the text of a file: names() if it has them, then numbers(). A template as a whole, so that it is
+/// compiled where a table is read, not wherever this header is included.
+template <std::floating_point Scalar> class CsvReader {
  public:
   explicit CsvReader(const std::string& path) : path_(path), text_(read_file(path)), rest_(text_) {
     if (rest_.starts_with("\xEF\xBB\xBF")) rest_.remove_prefix(3);  // the byte order mark of UTF-8
@@ -158,7 +155,7 @@ class CsvReader {
     return names_ = names;
   }
 
-  template <class Scalar> Matrix<Scalar> numbers() {
+  Matrix<Scalar> numbers() {
     // The shape before the numbers, so that memory is taken once, and only for cells that are there.
     Matrix<Scalar> values(Index(columns_), check_lines());
     Scalar* value = values.data();
@@ -258,10 +255,10 @@ inline std::string csv_name(const std::string& name) {
 /// or so small that it would become 0). Takes memory for the text and the numbers.
 template <std::floating_point Scalar = float>
 Table<Scalar> load_csv(const std::string& path, const CsvOptions& options = {}) {
-  detail::CsvReader file(path);
+  detail::CsvReader<Scalar> file(path);
   Table<Scalar> table;
   if (options.header) table.columns = file.names();
-  table.values = file.numbers<Scalar>();
+  table.values = file.numbers();
   return table;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Files as all readers and writers here treat them: opened, read whole or up to a size known before, written beside
 // their place, flushed to the disk and renamed there. Every error is a std::runtime_error that names the file.
+// Functions of io that run once for a file are marked as cold, so that they are made small: they take longer to compile
+// than to run.
 #pragma once
 
 #include <fcntl.h>
@@ -19,7 +21,9 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI::detail {
 
-[[noreturn]] inline void fail_file(const std::string& path, Pieces what) { fail<std::runtime_error>(path, what); }
+[[noreturn, gnu::cold]] inline void fail_file(const std::string& path, Pieces what) {
+  fail<std::runtime_error>(path, what);
+}
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -45,7 +49,7 @@ inline std::string read_file(const std::string& path) {
 /// A regular file open for reading, whose size is known before memory is taken for what it claims to hold.
 class SizedFile {
  public:
-  explicit SizedFile(const std::string& path) : path_(path) {
+  [[gnu::cold]] explicit SizedFile(const std::string& path) : path_(path) {
     struct stat status {};
     if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) fail({"expected a regular file"});
     file_ = open_file(path);  // not before: to open a pipe waits for its writer
@@ -56,7 +60,7 @@ class SizedFile {
     size_ = std::uint64_t(end);
   }
 
-  [[noreturn]] void fail(Pieces what) const { fail_file(path_, what); }
+  [[noreturn, gnu::cold]] void fail(Pieces what) const { fail_file(path_, what); }
 
   const std::string& path() const { return path_; }
   std::uint64_t size() const { return size_; }
@@ -95,7 +99,7 @@ inline bool flush_folder(const std::string& folder) {
 /// throws and the new file is in its place, whole.
 class NewFile {
  public:
-  explicit NewFile(const std::string& path)
+  [[gnu::cold]] explicit NewFile(const std::string& path)
       : path_(path), beside_(path + ".part"), folder_(folder_of(path)), file_(std::fopen(beside_.c_str(), "wb")) {
     if (!file_) fail_file(path_, {"cannot be written: ", std::strerror(errno)});
   }
@@ -120,7 +124,7 @@ class NewFile {
     file_.reset();
     std::remove(beside_.c_str());
   }
-  [[noreturn]] void fail() {
+  [[noreturn, gnu::cold]] void fail() {
     const std::string reason = std::strerror(errno);
     if (!renamed_) discard();  // not left to the destructor, which does not run where errors end the program
     fail_file(path_, {"cannot be written: ", reason});

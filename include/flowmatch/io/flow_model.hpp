@@ -47,8 +47,8 @@ template <class Model, class Part> void for_each_part(Model& model, const Part& 
   }
 }
 
-inline std::string model_kind(const VelocityMlpOptions&) { return "flow_model"; }
-inline std::string model_kind(const ConditionalVelocityMlpOptions&) { return "conditional_flow_model"; }
+inline const char* model_kind(const VelocityMlpOptions&) { return "flow_model"; }
+inline const char* model_kind(const ConditionalVelocityMlpOptions&) { return "conditional_flow_model"; }
 
 template <class Net> void check_flow_model(const char* where, const FlowModel<Net>& model) {
   model.check(where);
@@ -75,13 +75,12 @@ template <detail::StoredNet Net> void save(const std::string& path, const FlowMo
     at += values.size();
   });
   Safetensors file = detail::file_of<typename Net::Scalar>(blocks, all);
-  detail::add_architecture(file, path, detail::model_kind(options), options);
-  const auto add = [&](const char* key, std::string value) { file.metadata.emplace_back(key, std::move(value)); };
-  add("data_dim", std::to_string(normalizer.dim()));
-  add("components", std::to_string(normalizer.components.rows()));
-  add("data_condition_dim", std::to_string(of_conditions.dim()));
-  add("condition_components", std::to_string(of_conditions.components.rows()));
-  if (!model.path.empty()) add("path", model.path);
+  detail::add_architecture(file.metadata, path, detail::model_kind(options), options);
+  detail::add_entry(file.metadata, "data_dim", normalizer.dim());
+  detail::add_entry(file.metadata, "components", normalizer.components.rows());
+  detail::add_entry(file.metadata, "data_condition_dim", of_conditions.dim());
+  detail::add_entry(file.metadata, "condition_components", of_conditions.components.rows());
+  if (!model.path.empty()) detail::add_entry(file.metadata, "path", model.path);
   write_safetensors(path, file);
 }
 
@@ -99,7 +98,7 @@ template <detail::StoredNet Net = VelocityMlp<float>> FlowModel<Net> load_flow_m
     const Index dim = metadata.take_number("data_dim"), components = metadata.take_number("components"),
                 condition_dim = metadata.take_number("data_condition_dim"),
                 condition_components = metadata.take_number("condition_components");
-    const std::string trained_on = metadata.find("path").value_or("");
+    const std::string* trained_on = metadata.find("path");
     metadata.expect_empty();
     // Before memory is taken for the sizes in the metadata, as in load_velocity_mlp.
     const Vector<Scalar> all = detail::read_parameters<Scalar>(
@@ -111,7 +110,7 @@ template <detail::StoredNet Net = VelocityMlp<float>> FlowModel<Net> load_flow_m
       return normalizer;
     };
     FlowModel<Net> model{Net(options, unused), sized(dim, components), sized(condition_dim, condition_components),
-                         trained_on};
+                         trained_on ? *trained_on : ""};
     Index at = 0;
     detail::for_each_part(model, [&](auto&& values) {
       values = all.segment(at, values.size());

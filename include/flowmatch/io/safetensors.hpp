@@ -44,7 +44,7 @@ inline constexpr std::string_view key_of_ours = "flowmatch.";
 inline constexpr const char *version_key = "flowmatch.format_version", *checksum_key = "flowmatch.checksum";
 
 /// Bytes of one element, 0 for a dtype that this reader does not know.
-inline std::uint64_t dtype_size(std::string_view dtype) {
+[[gnu::cold]] inline std::uint64_t dtype_size(std::string_view dtype) {
   for (const char* one : {"BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"})
     if (dtype == one) return 1;
   for (const char* two : {"U16", "I16", "F16", "BF16"})
@@ -67,34 +67,33 @@ template <class Number> constexpr const char* dtype_of() {
 
 /// The first fault in dtypes, sizes and places of the tensors of a file with that many bytes of data, else empty. The
 /// order of tensors is free, their bytes must follow each other from the first to the last.
-inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::uint64_t data) {
-  std::vector<const TensorEntry*> order;
-  for (const TensorEntry& tensor : tensors) {
+[[gnu::cold]] inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::uint64_t data) {
+  std::vector<SortKey> order(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const TensorEntry& tensor = tensors[i];
     const auto fault = [&](Pieces what) { return concat({"tensor \"", tensor.name, "\": expected ", concat(what)}); };
+    const auto type = [&] { return concat({tensor.dtype, " [", comma_separated(tensor.shape), "]"}); };
+    const auto offsets = [&] { return concat({"[", tensor.begin, ", ", tensor.end, ")"}); };
     std::uint64_t bytes = dtype_size(tensor.dtype);
     if (bytes == 0) return fault({"a dtype such as F32, got \"", tensor.dtype, "\""});
     for (const Index n : tensor.shape) {
       if (n < 0 || (n > 0 && bytes > std::numeric_limits<std::uint64_t>::max() / std::uint64_t(n)))
-        return fault({"a shape of less than 2^64 bytes, got ", tensor.dtype, " [", comma_separated(tensor.shape), "]"});
+        return fault({"a shape of less than 2^64 bytes, got ", type()});
       bytes *= std::uint64_t(n);
     }
-    const std::string offsets = concat({"[", tensor.begin, ", ", tensor.end, ")"});
-    if (tensor.end < tensor.begin) return fault({"data_offsets in their order, got ", offsets});
+    if (tensor.end < tensor.begin) return fault({"data_offsets in their order, got ", offsets()});
     if (tensor.end - tensor.begin != bytes)
-      return fault(
-          {bytes, " bytes for ", tensor.dtype, " [", comma_separated(tensor.shape), "], got data_offsets ", offsets});
-    if (tensor.end > data) return fault({"its bytes within the ", data, " of data, got data_offsets ", offsets});
-    order.push_back(&tensor);
+      return fault({bytes, " bytes for ", type(), ", got data_offsets ", offsets()});
+    if (tensor.end > data) return fault({"its bytes within the ", data, " of data, got data_offsets ", offsets()});
+    order[i] = {tensor.begin, tensor.end, "", i};
   }
-  std::sort(order.begin(), order.end(), [](const TensorEntry* a, const TensorEntry* b) {
-    return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
-  });
+  sort(order);
   std::uint64_t covered = 0;
-  for (const TensorEntry* tensor : order) {
-    if (tensor->begin != covered)
-      return concat({"tensor \"", tensor->name, "\": expected its bytes from ", covered, " on, got data_offsets [",
-                     tensor->begin, ", ", tensor->end, tensor->begin < covered ? "), an overlap" : "), behind a gap"});
-    covered = tensor->end;
+  for (const auto& [begin, end, none, i] : order) {
+    if (begin != covered)
+      return concat({"tensor \"", tensors[i].name, "\": expected its bytes from ", covered, " on, got data_offsets [",
+                     begin, ", ", end, begin < covered ? "), an overlap" : "), behind a gap"});
+    covered = end;
   }
   return covered == data ? "" : concat({"expected ", covered, " bytes of data for the tensors, got ", data});
 }
@@ -102,96 +101,101 @@ inline std::string layout_fault(const std::vector<TensorEntry>& tensors, std::ui
 /// The CRC-32, in hexadecimal, of: each key and value of the metadata but the checksum's, in the order of keys; then of
 /// each tensor, in the order of names, its name, dtype and shape with commas; a NUL after each of these; and its bytes.
 /// So it does not depend on the order in a file.
-inline std::string checksum(const StringMap& metadata, const std::vector<TensorEntry>& tensors,
-                            const std::vector<char>& data) {
-  const auto sorted = [](const auto& entries, const auto& key) {
-    std::vector<std::size_t> order(entries.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
-    return order;
-  };
+[[gnu::cold]] inline std::string checksum(const StringMap& metadata, const std::vector<TensorEntry>& tensors,
+                                          const std::vector<char>& data) {
   Crc32 crc;
-  const auto add = [&](std::string_view text) {
-    crc.add(text);
-    crc.add(std::string_view("\0", 1));
-  };
-  for (const std::size_t i : sorted(metadata, [&](std::size_t k) { return std::string_view(metadata[k].first); })) {
-    if (metadata[i].first == checksum_key) continue;
-    add(metadata[i].first);
-    add(metadata[i].second);
+  const auto add = [&](const std::string& text) { crc.add(text.c_str(), text.size() + 1); };
+  for (const SortKey& key : sorted_by(&StringEntry::first, metadata)) {
+    if (key.name == checksum_key) continue;
+    add(metadata[key.place].first);
+    add(metadata[key.place].second);
   }
-  for (const std::size_t i : sorted(tensors, [&](std::size_t k) { return std::string_view(tensors[k].name); })) {
-    const TensorEntry& tensor = tensors[i];
+  for (const SortKey& key : sorted_by(&TensorEntry::name, tensors)) {
+    const TensorEntry& tensor = tensors[key.place];
     add(tensor.name);
     add(tensor.dtype);
     add(comma_separated(tensor.shape));
     crc.add(data.data() + tensor.begin, std::size_t(tensor.end - tensor.begin));
   }
   char text[16];
-  return {text, std::size_t(std::snprintf(text, sizeof text, "%08x", crc.value()))};
+  std::snprintf(text, sizeof text, "%08x", crc.value());
+  return text;
 }
 
 /// Checks version and checksum, and takes the keys of ours out of the metadata. One such key makes all compulsory, so
 /// that a damaged key hides nothing.
-inline void take_keys_of_ours(Safetensors& file) {
-  const auto ours = [](const auto& entry) { return std::string_view(entry.first).starts_with(key_of_ours); };
-  const auto first = std::find_if(file.metadata.begin(), file.metadata.end(), ours);
-  if (first == file.metadata.end()) return;
-  const auto value_of = [&](const char* key) {
-    for (const auto& entry : file.metadata)
-      if (entry.first == key) return entry.second;
-    fail_file(file.path, {"expected \"", key, "\" in the metadata beside \"", first->first, "\", found none"});
-  };
-  const std::string version = value_of(version_key), given = value_of(checksum_key);
-  if (version != std::to_string(format_version))
-    fail_file(file.path, {"expected format version ", format_version, ", got \"", version,
+[[gnu::cold]] inline void take_keys_of_ours(Safetensors& file) {
+  const std::string *first = nullptr, *version = nullptr, *given = nullptr;
+  for (const auto& [key, value] : file.metadata) {
+    if (!key.starts_with(key_of_ours)) continue;
+    if (!first) first = &key;
+    if (key == version_key) version = &value;
+    if (key == checksum_key) given = &value;
+  }
+  if (!first) return;
+  if (!version || !given)
+    fail_file(file.path, {"expected \"", version ? checksum_key : version_key, "\" in the metadata beside \"", *first,
+                          "\", found none"});
+  if (*version != concat({format_version}))
+    fail_file(file.path, {"expected format version ", format_version, ", got \"", *version,
                           "\": was the file written by a newer flowmatch?"});
   const std::string expected = checksum(file.metadata, file.tensors, file.data);
-  if (given != expected)
-    fail_file(file.path, {"expected checksum ", expected, " for what is in the file, got \"", given,
+  if (*given != expected)
+    fail_file(file.path, {"expected checksum ", expected, " for what is in the file, got \"", *given,
                           "\": the file is damaged, or another program changed it and kept the metadata"});
-  std::erase_if(file.metadata,
-                [](const auto& entry) { return entry.first == version_key || entry.first == checksum_key; });
-  for (const auto& entry : file.metadata)
-    if (ours(entry)) fail_file(file.path, {"unknown metadata \"", entry.first, "\""});
+  StringMap others;
+  for (auto& [key, value] : file.metadata) {
+    if (key == version_key || key == checksum_key) continue;
+    if (key.starts_with(key_of_ours)) fail_file(file.path, {"unknown metadata \"", key, "\""});
+    others.emplace_back(std::move(key), std::move(value));
+  }
+  file.metadata = std::move(others);
+}
+
+/// Throws std::invalid_argument for what read_safetensors would refuse.
+[[gnu::cold]] inline void check_file(const Safetensors& file) {
+  constexpr const char* where = "write_safetensors";
+  const auto check_text = [](const std::string& text, const char* what) {
+    if (find_invalid_utf8(text) != text.npos || text.find('\0') != text.npos)
+      fail(where, {"expected UTF-8 without NUL as ", what, ", got \"", text, "\""});
+  };
+  const auto check_names = [&](auto name, const auto& entries, const char* what) {
+    for (const auto& entry : entries) check_text(entry.*name, what);
+    const auto [one, other] = find_repeated(sorted_by(name, entries));
+    if (one != other) fail(where, {"expected each ", what, " once, got \"", entries[one].*name, "\" twice"});
+  };
+  for (const StringEntry& entry : file.metadata)
+    if (entry.first.starts_with(key_of_ours))
+      fail(where, {"expected no metadata of the user that starts with ", key_of_ours, ", got \"", entry.first, "\""});
+  check_names(&StringEntry::first, file.metadata, "metadata key");
+  for (const StringEntry& entry : file.metadata) check_text(entry.second, "metadata value");
+  check_names(&TensorEntry::name, file.tensors, "name of a tensor");
+  for (const TensorEntry& tensor : file.tensors)
+    if (tensor.name == "__metadata__") fail(where, {"expected another name for a tensor than __metadata__"});
+  const std::string fault = layout_fault(file.tensors, file.data.size());
+  if (!fault.empty()) fail(where, {fault});
 }
 
 /// All bytes before the data.
-inline std::string serialized_header(const Safetensors& file) {
-  constexpr const char* where = "write_safetensors";
-  const auto check_strings = [](const std::vector<std::string_view>& strings, const char* what) {
-    for (const std::string_view s : strings)
-      if (find_invalid_utf8(s) != s.npos || s.find('\0') != s.npos)
-        fail(where, {"expected UTF-8 without NUL as ", what, ", got \"", std::string(s), "\""});
-  };
-  const auto check_names = [&](const std::vector<std::string_view>& names, const char* what) {
-    check_strings(names, what);
-    const auto [one, other] = find_repeated(names);
-    if (one != other) fail(where, {"expected each ", what, " once, got \"", std::string(names[one]), "\" twice"});
-  };
-  std::vector<std::string_view> keys, values, names;
-  for (const auto& [key, value] : file.metadata) {
-    if (std::string_view(key).starts_with(key_of_ours))
-      fail(where,
-           {"expected no metadata of the user that starts with ", std::string(key_of_ours), ", got \"", key, "\""});
-    keys.push_back(key);
-    values.push_back(value);
-  }
-  for (const TensorEntry& tensor : file.tensors) names.push_back(tensor.name);
-  check_names(keys, "metadata key");
-  check_strings(values, "metadata value");
-  check_names(names, "name of a tensor");
-  if (std::find(names.begin(), names.end(), "__metadata__") != names.end())
-    fail(where, {"expected another name for a tensor than __metadata__"});
-  const std::string fault = layout_fault(file.tensors, file.data.size());
-  if (!fault.empty()) fail(where, {fault});
-
-  StringMap metadata = {{version_key, std::to_string(format_version)}};
-  metadata.insert(metadata.end(), file.metadata.begin(), file.metadata.end());
-  metadata.insert(metadata.begin(), {checksum_key, checksum(metadata, file.tensors, file.data)});
-  const std::string text = header_text(metadata, file.tensors);
+[[gnu::cold]] inline std::string serialized_header(const Safetensors& file) {
+  StringMap metadata;
+  add_entry(metadata, checksum_key, "");
+  add_entry(metadata, version_key, format_version);
+  for (const auto& [key, value] : file.metadata) add_entry(metadata, key, value);
+  metadata[0].second = checksum(metadata, file.tensors, file.data);
+  std::string text = header_text(metadata, file.tensors);
   const std::uint64_t length = text.size();
-  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
+  return text.insert(0, reinterpret_cast<const char*>(&length), sizeof length);
+}
+
+/// write_safetensors for a file that is right by the way it was made: a program that only saves nets is spared the time
+/// to compile the checks.
+inline void write_unchecked(const std::string& path, const Safetensors& file) {
+  const std::string header = serialized_header(file);
+  NewFile out(path);
+  out.write(header.data(), header.size());
+  out.write(file.data.data(), file.data.size());
+  out.finish();
 }
 
 }
@@ -228,21 +232,29 @@ inline Safetensors read_safetensors(const std::string& path, const SafetensorsLi
 /// std::invalid_argument for what read_safetensors would refuse, std::runtime_error with path and reason if the file
 /// cannot be written; the old file is then untouched.
 inline void write_safetensors(const std::string& path, const Safetensors& file) {
-  const std::string header = detail::serialized_header(file);
-  detail::NewFile out(path);
-  out.write(header.data(), header.size());
-  out.write(file.data.data(), file.data.size());
-  out.finish();
+  detail::check_file(file);
+  detail::write_unchecked(path, file);
+}
+
+namespace detail {
+
+/// The bytes may be at null if there are none.
+[[gnu::cold]] inline void add_tensor(Safetensors& file, std::string name, const char* dtype, std::vector<Index> shape,
+                                     const void* bytes, std::size_t count) {
+  const std::size_t begin = file.data.size();
+  file.tensors.push_back({std::move(name), dtype, std::move(shape), begin, begin + count});
+  file.data.resize(begin + count);
+  if (count > 0) std::memcpy(file.data.data() + begin, bytes, count);
+}
+
 }
 
 /// Appends an array, row-major: float, double, std::int64_t or std::uint8_t. That there are as many numbers as the
 /// shape says is checked by write_safetensors.
 template <class Number>
 void add_tensor(Safetensors& file, std::string name, std::vector<Index> shape, std::span<const Number> numbers) {
-  const std::uint64_t begin = file.data.size(), end = begin + numbers.size_bytes();
-  const auto* bytes = reinterpret_cast<const char*>(numbers.data());
-  file.tensors.push_back({std::move(name), detail::dtype_of<Number>(), std::move(shape), begin, end});
-  file.data.insert(file.data.end(), bytes, bytes + numbers.size_bytes());
+  detail::add_tensor(file, std::move(name), detail::dtype_of<Number>(), std::move(shape), numbers.data(),
+                     numbers.size_bytes());
 }
 
 }

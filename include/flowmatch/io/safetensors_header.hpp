@@ -5,15 +5,10 @@
 // format does not have, NUL in a string.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
 #include <limits>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include "flowmatch/io/file.hpp"
+#include "flowmatch/io/sorted.hpp"
 #include "flowmatch/io/utf8.hpp"
 
 namespace flowmatch::inline FLOWMATCH_ABI {
@@ -27,17 +22,12 @@ struct TensorEntry {
 
 namespace detail {
 
-using StringMap = std::vector<std::pair<std::string, std::string>>;
+using StringEntry = std::pair<std::string, std::string>;
+using StringMap = std::vector<StringEntry>;
 
-/// The two places of a name that is there twice; equal if there is none.
-inline std::pair<std::size_t, std::size_t> find_repeated(const std::vector<std::string_view>& names) {
-  std::vector<std::size_t> order(names.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return names[a] < names[b] || (names[a] == names[b] && a < b); });
-  for (std::size_t k = 1; k < order.size(); ++k)
-    if (names[order[k]] == names[order[k - 1]]) return {order[k - 1], order[k]};
-  return {};
+/// Appends an entry.
+[[gnu::cold]] inline void add_entry(StringMap& metadata, std::string_view key, const Piece& value) {
+  metadata.emplace_back(std::string(key), concat({value}));
 }
 
 /// Parser of the header's grammar, which is three levels deep and nothing else: no recursion, no general JSON.
@@ -70,12 +60,10 @@ class HeaderParser {
     }
     skip_blanks();
     if (at_ != text_.size()) fail({"expected only blanks after the last '}'"});
-    std::vector<std::string_view> names;
-    for (const TensorEntry& entry : tensors) names.push_back(entry.name);
-    const auto [one, other] = find_repeated(names);
+    const auto [one, other] = find_repeated(sorted_by(&TensorEntry::name, tensors));
     if (one != other)
       fail_at(places[other],
-              {"expected tensor \"", std::string(names[other]), "\" once, got it at byte ", places[one], " too"});
+              {"expected tensor \"", tensors[other].name, "\" once, got it at byte ", places[one], " too"});
   }
 
  private:
@@ -89,11 +77,9 @@ class HeaderParser {
       expect(':');
       metadata.emplace_back(std::move(key), string());
     }
-    std::vector<std::string_view> keys;
-    for (const auto& entry : metadata) keys.push_back(entry.first);
-    const auto [one, other] = find_repeated(keys);
+    const auto [one, other] = find_repeated(sorted_by(&StringEntry::first, metadata));
     if (one != other)
-      fail_at(places[other], {"expected key \"", std::string(keys[other]), "\" of __metadata__ once, got it at byte ",
+      fail_at(places[other], {"expected key \"", metadata[other].first, "\" of __metadata__ once, got it at byte ",
                               places[one], " too"});
   }
 
@@ -205,20 +191,20 @@ class HeaderParser {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
       ++at_;
   }
-  bool take(char c) {
+  [[gnu::noinline]] bool take(char c) {
     skip_blanks();
     if (at_ == text_.size() || text_[at_] != c) return false;
     ++at_;
     return true;
   }
-  void expect(char c) {
-    if (!take(c)) fail({"expected '", std::string(1, c), "'"});
+  [[gnu::noinline]] void expect(char c) {
+    if (!take(c)) fail({"expected '", std::string_view(&c, 1), "'"});
   }
-  [[noreturn]] void fail_at(std::size_t place, Pieces what) const {
+  [[noreturn, gnu::cold]] void fail_at(std::size_t place, Pieces what) const {
     fail_file(path_, {"safetensors header, byte ", place, ": ", concat(what)});
   }
   /// Fails at this place, with what stands here.
-  [[noreturn]] void fail(Pieces what) const {
+  [[noreturn, gnu::cold]] void fail(Pieces what) const {
     const unsigned char c = at_ < text_.size() ? static_cast<unsigned char>(text_[at_]) : 0;
     const std::string got = at_ == text_.size()    ? "the end"
                             : c < 0x20 || c > 0x7e ? concat({"a byte of value ", unsigned(c)})
@@ -231,49 +217,43 @@ class HeaderParser {
   std::size_t largest_rank_, at_ = 0;
 };
 
-inline std::string comma_separated(const std::vector<Index>& numbers) {
+[[gnu::cold]] inline std::string comma_separated(const std::vector<Index>& numbers) {
   std::string text;
-  for (Index n : numbers) {
-    if (!text.empty()) text += ',';
-    text += std::to_string(n);
-  }
+  for (const Index n : numbers) text += concat({text.empty() ? "" : ",", n});
   return text;
 }
 
-/// A string as JSON has it.
-inline std::string quoted(const std::string& s) {
-  std::string text = "\"";
+/// Appends a string as JSON has it.
+[[gnu::cold]] inline void append_quoted(std::string& text, std::string_view s) {
+  text += '"';
   for (const char c : s) {
-    char code[8];
     if (c == '"' || c == '\\') text += '\\';
-    if (static_cast<unsigned char>(c) >= 0x20)
+    if (static_cast<unsigned char>(c) >= 0x20) {
       text += c;
-    else
-      text.append(code, std::size_t(std::snprintf(code, sizeof code, "\\u%04x", unsigned(c))));
+      continue;
+    }
+    char code[8];
+    std::snprintf(code, sizeof code, "\\u%04x", unsigned(c));
+    text += code;
   }
-  return text + '"';
+  text += '"';
 }
 
 /// The header, with blanks at the end so that the data begin at a multiple of 8.
-inline std::string header_text(const StringMap& metadata, const std::vector<TensorEntry>& tensors) {
+[[gnu::cold]] inline std::string header_text(const StringMap& metadata, const std::vector<TensorEntry>& tensors) {
   std::string text = "{\"__metadata__\":{";
   for (const auto& [key, value] : metadata) {
     if (text.back() != '{') text += ',';
-    text += quoted(key);
+    append_quoted(text, key);
     text += ':';
-    text += quoted(value);
+    append_quoted(text, value);
   }
   text += '}';
   for (const TensorEntry& tensor : tensors) {
     text += ',';
-    text += quoted(tensor.name);
-    text += ":{\"dtype\":";
-    text += quoted(tensor.dtype);
-    text += ",\"shape\":[";
-    text += comma_separated(tensor.shape);
-    text += "],\"data_offsets\":[";
-    text += comma_separated({Index(tensor.begin), Index(tensor.end)});
-    text += "]}";
+    append_quoted(text, tensor.name);
+    text += concat({":{\"dtype\":\"", tensor.dtype, "\",\"shape\":[", comma_separated(tensor.shape),
+                    "],\"data_offsets\":[", tensor.begin, ",", tensor.end, "]}"});
   }
   text += '}';
   text.append((8 - text.size() % 8) % 8, ' ');

@@ -12,32 +12,34 @@ using TensorNames = std::vector<std::pair<std::string, std::string>>;
 namespace detail {
 
 /// The module and the parameter in a name such as net.2.weight: {"net.2", "weight"}, split at the last dot.
-inline std::pair<std::string, std::string> module_and_parameter(const std::string& name) {
+inline std::pair<std::string_view, std::string_view> module_and_parameter(std::string_view name) {
   const std::size_t dot = name.rfind('.');
-  if (dot == name.npos) return {"", name};
+  if (dot == name.npos) return {{}, name};
   return {name.substr(0, dot), name.substr(dot + 1)};
 }
 
 /// Where the number at the end of a module starts, as in "net.2"; the module's size if there is none.
-inline std::size_t number_place(const std::string& module) { return module.find_last_not_of("0123456789") + 1; }
+inline std::size_t number_place(std::string_view module) { return module.find_last_not_of("0123456789") + 1; }
 
 /// The modules of tensors whose names are all prefix, number, ".weight" or ".bias", by their numbers: {"net.0",
 /// "net.2"}. Empty if a name is otherwise or the prefixes differ.
 inline std::vector<std::string> numbered_modules(const std::vector<std::string>& tensors) {
-  std::vector<std::pair<Index, std::string>> modules;
-  std::string prefix;
-  for (const std::string& tensor : tensors) {
+  std::vector<SortKey> modules;
+  std::string_view prefix;
+  for (const std::string_view tensor : tensors) {
     const auto [module, parameter] = module_and_parameter(tensor);
     const std::size_t digits = number_place(module), count = module.size() - digits;
     if (modules.empty()) prefix = module.substr(0, digits);
     if ((parameter != "weight" && parameter != "bias") || count < 1 || count > 9 || module.substr(0, digits) != prefix)
       return {};
-    modules.emplace_back(std::stol(module.substr(digits)), module);
+    modules.push_back({.name = module});
+    for (const char digit : module.substr(digits))
+      modules.back().first = 10 * modules.back().first + unsigned(digit - '0');
   }
-  std::sort(modules.begin(), modules.end());
-  modules.erase(std::unique(modules.begin(), modules.end()), modules.end());
+  sort(modules);
   std::vector<std::string> names;
-  for (const auto& numbered : modules) names.push_back(numbered.second);
+  for (const SortKey& module : modules)
+    if (names.empty() || names.back() != module.name) names.emplace_back(module.name);
   return names;
 }
 
@@ -45,19 +47,19 @@ inline std::vector<std::string> numbered_modules(const std::vector<std::string>&
 /// from the tensors that are left, and by their own names if these are not numbered.
 inline std::vector<std::string> state_dict_names(const Safetensors& file, const std::vector<ParameterBlock>& blocks,
                                                  const TensorNames& names) {
-  std::vector<std::string> found = names_of(blocks), left;
-  std::vector<bool> by_number(blocks.size());
+  std::vector<std::string> found(blocks.size()), left;
+  std::vector<char> by_number(blocks.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    const std::string module = module_and_parameter(found[i]).first;
+    found[i] = blocks[i].name;
+    const std::string_view module = module_and_parameter(found[i]).first;
     by_number[i] = number_place(module) < module.size();
   }
   for (const auto& [block, tensor] : names) {
-    const auto place =
-        std::find_if(blocks.begin(), blocks.end(), [&name = block](const auto& b) { return b.name == name; });
-    if (place == blocks.end()) fail("load_state_dict", {"expected names of the net's blocks, got \"", block, "\""});
-    const std::size_t i = std::size_t(place - blocks.begin());
+    std::size_t i = 0;
+    while (i < blocks.size() && blocks[i].name != block) ++i;
+    if (i == blocks.size()) fail("load_state_dict", {"expected names of the net's blocks, got \"", block, "\""});
     found[i] = tensor;
-    by_number[i] = false;
+    by_number[i] = 0;
   }
   for (const TensorEntry& tensor : file.tensors) {
     bool taken = false;
@@ -65,14 +67,14 @@ inline std::vector<std::string> state_dict_names(const Safetensors& file, const 
     if (!taken) left.push_back(tensor.name);
   }
   const std::vector<std::string> modules = numbered_modules(left);
-  std::string last;
+  std::string_view last;
   std::size_t number = 0;
   for (std::size_t i = 0; i < blocks.size() && !modules.empty(); ++i) {
     if (!by_number[i]) continue;
     const auto [module, parameter] = module_and_parameter(blocks[i].name);
     if (!last.empty() && module != last) ++number;
     last = module;
-    found[i] = number < modules.size() ? modules[number] + "." + parameter : "";
+    found[i] = number < modules.size() ? concat({modules[number], ".", parameter}) : "";
   }
   return found;
 }
@@ -92,8 +94,9 @@ inline std::vector<std::string> state_dict_names(const Safetensors& file, const 
 template <class Net> void load_state_dict(const std::string& path, Net& net, const TensorNames& names = {}) {
   const auto& blocks = net.parameter_blocks();
   const Safetensors file = read_safetensors(path);
-  net.set_parameters(detail::read_parameters<typename Net::Scalar>(
-      file, blocks, detail::state_dict_names(file, blocks, names), "", "the tensors of this net"));
+  const std::vector<std::string> found = detail::state_dict_names(file, blocks, names);
+  net.set_parameters(
+      detail::read_parameters<typename Net::Scalar>(file, blocks, &found, "", "the tensors of this net"));
 }
 
 }

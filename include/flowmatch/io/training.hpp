@@ -14,7 +14,7 @@ namespace detail {
 /// What two trainings must share so that one can go on with the other's state.
 template <class Net, class P, class T> StringMap settings(const Trainer<Net, P, T>& trainer) {
   StringMap settings;
-  const auto add = [&](const char* key, std::string value) { settings.emplace_back(key, std::move(value)); };
+  const auto add = [&](const char* key, const Piece& value) { add_entry(settings, key, value); };
   if constexpr (requires(StringMap & map) { describe(trainer.net().options(), map); }) {
     add("net", kind_of(trainer.net().options()));
     describe(trainer.net().options(), settings);
@@ -24,47 +24,47 @@ template <class Net, class P, class T> StringMap settings(const Trainer<Net, P, 
   const TrainerOptions& o = trainer.options();
   add("path", description(trainer.path()));
   add("times", description(trainer.times()));
-  add("batch", std::to_string(o.batch));
+  add("batch", o.batch);
   add("learning_rate", text_of(o.learning_rate));
-  add("warmup", std::to_string(o.warmup));
-  add("cosine", std::to_string(o.cosine ? o.steps : 0));  // without it, steps only says when to end
+  add("warmup", o.warmup);
+  add("cosine", o.cosine ? o.steps : 0);  // without it, steps only says when to end
   add("weight_decay", text_of(o.weight_decay));
   add("clip_norm", text_of(o.clip_norm));
   add("drop_condition", text_of(o.drop_condition));
   add("ema_decay", text_of(o.ema_decay));
   add("held_out", text_of(o.held_out));
-  add("evaluate_every", std::to_string(o.evaluate_every));
-  add("keep_best", o.keep_best ? "1" : "0");
+  add("evaluate_every", o.evaluate_every);
+  add("keep_best", o.keep_best);
   return settings;
 }
 
 /// The other metadata of a training: where it is.
 template <class Scalar> void describe(const TrainingState<Scalar>& state, StringMap& metadata) {
-  const auto add = [&](const char* key, std::string value) { metadata.emplace_back(key, std::move(value)); };
-  add("steps", std::to_string(state.report.steps));
+  const auto add = [&](const char* key, const Piece& value) { add_entry(metadata, key, value); };
+  add("steps", state.report.steps);
   add("loss", text_of(state.report.loss));
   if (state.report.held_out_loss) add("held_out_loss", text_of(*state.report.held_out_loss));
   if (state.report.best_held_out_loss) add("best_held_out_loss", text_of(*state.report.best_held_out_loss));
-  add("best_steps", std::to_string(state.report.best_steps));
-  add("seed", std::to_string(state.rng.seed));
-  add("stream", std::to_string(state.rng.stream));
-  add("position", std::to_string(state.rng.position));
-  add("samples", std::to_string(state.samples));
-  if (state.checksum != 0) add("data_checksum", std::to_string(state.checksum));
-  add("pass_position", std::to_string(state.order.pass.position));
-  add("pass_drawn", std::to_string(state.order.drawn));
+  add("best_steps", state.report.best_steps);
+  add("seed", state.rng.seed);
+  add("stream", state.rng.stream);
+  add("position", state.rng.position);
+  add("samples", state.samples);
+  if (state.checksum != 0) add("data_checksum", state.checksum);
+  add("pass_position", state.order.pass.position);
+  add("pass_drawn", state.order.drawn);
 }
 template <class Scalar> void take(Metadata& metadata, TrainingState<Scalar>& state) {
   state.report.steps = metadata.take_exactly<Index>("steps");
   state.report.loss = metadata.take_exactly<double>("loss");
-  state.report.held_out_loss = metadata.find_real("held_out_loss");
-  state.report.best_held_out_loss = metadata.find_real("best_held_out_loss");
+  state.report.held_out_loss = metadata.find_exactly<double>("held_out_loss");
+  state.report.best_held_out_loss = metadata.find_exactly<double>("best_held_out_loss");
   state.report.best_steps = metadata.take_exactly<Index>("best_steps");
   state.rng.seed = metadata.take_exactly<std::uint64_t>("seed");
   state.rng.stream = metadata.take_exactly<std::uint64_t>("stream");
   state.rng.position = metadata.take_exactly<std::uint64_t>("position");
   state.samples = metadata.take_exactly<Index>("samples");
-  state.checksum = metadata.has("data_checksum") ? metadata.take_exactly<std::uint32_t>("data_checksum") : 0;
+  state.checksum = metadata.find_exactly<std::uint32_t>("data_checksum").value_or(0);
   state.order.pass = state.rng;  // of the same stream
   state.order.pass.position = metadata.take_exactly<std::uint64_t>("pass_position");
   state.order.drawn = metadata.take_exactly<Index>("pass_drawn");
@@ -102,9 +102,8 @@ template <class Net, class P, class T> void save(const std::string& path, const 
   detail::check_state("save", state, trainer.options(), trainer.net().parameters().size());
   const auto blocks = detail::blocks_of(trainer.net());
   Safetensors file;
-  file.metadata = {{"kind", "training"}};
-  const auto settings = detail::settings(trainer);
-  file.metadata.insert(file.metadata.end(), settings.begin(), settings.end());
+  detail::add_entry(file.metadata, "kind", "training");
+  for (const auto& [key, value] : detail::settings(trainer)) detail::add_entry(file.metadata, key, value);
   detail::describe(state, file.metadata);
   detail::for_each_vector(state, [&](const std::string& prefix, const Vector<Scalar>& values) {
     if (values.size() == 0) return;
@@ -128,9 +127,9 @@ template <class Net, class P, class T> void resume(const std::string& path, Trai
   metadata.expect("kind", "training");
   std::string different;
   for (const auto& [key, value] : detail::settings(trainer)) {
-    const auto found = metadata.find(key);
-    if (found != value)
-      different += detail::concat({"; ", key, " is ", value, ", in the file ", found.value_or("none")});
+    const std::string* found = metadata.find(key);
+    if (!found || *found != value)
+      different += detail::concat({"; ", key, " is ", value, ", in the file ", found ? *found : "none"});
   }
   if (!different.empty())
     detail::fail_file(path, {"expected a training with the trainer's net and options", different});
