@@ -112,11 +112,16 @@ template <class Error = std::invalid_argument>
   raise<Error>(concat({"flowmatch: ", where, ": ", concat(what)}));
 }
 
+/// A function of its own, so that a check costs its caller no more than a comparison.
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_count(const char* where, Index expected, const char* what,
+                                                              const char* name, Index given) {
+  fail(where, {"expected ", expected, what, name, ", got ", given});
+}
 inline void check_rows(const char* where, const char* name, Index given, Index expected) {
-  if (given != expected) fail(where, {"expected ", expected, " rows in ", name, ", got ", given});
+  if (given != expected) fail_count(where, expected, " rows in ", name, given);
 }
 inline void check_columns(const char* where, const char* name, Index given, Index expected) {
-  if (given != expected) fail(where, {"expected ", expected, " columns in ", name, ", got ", given});
+  if (given != expected) fail_count(where, expected, " columns in ", name, given);
 }
 template <class Derived>
 void check_shape(const char* where, const char* name, const Eigen::EigenBase<Derived>& m, Index rows, Index columns) {
@@ -124,7 +129,7 @@ void check_shape(const char* where, const char* name, const Eigen::EigenBase<Der
   check_columns(where, name, m.cols(), columns);
 }
 inline void check_size(const char* where, const char* name, Index given, Index expected) {
-  if (given != expected) fail(where, {"expected ", expected, " entries in ", name, ", got ", given});
+  if (given != expected) fail_count(where, expected, " entries in ", name, given);
 }
 inline void check_at_least(const char* where, const char* name, double given, double least) {
   if (!(is_finite(given) && given >= least)) fail(where, {"expected ", name, " >= ", least, ", got ", given});

@@ -37,10 +37,10 @@ void prepare_path(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, R
   check_finite(where, "x1", x1);
   check_finite(where, "x0", x0);
   check_times(where, t);
-  if (overlap(x_t, x0) || overlap(x_t, x1) || overlap(x_t, u_t) || overlap(x_t, t))
-    fail(where, {"x_t must not share memory with ", inputs, ", t or u_t"});
-  if (overlap(u_t, x0) || overlap(u_t, x1) || overlap(u_t, t))
-    fail(where, {"u_t must not share memory with ", inputs, " or t"});
+  for (const auto& input : {memory_of(x0), memory_of(x1), memory_of(t), memory_of(u_t)})
+    if (overlap(memory_of(x_t), input)) fail(where, {"x_t must not share memory with ", inputs, ", t or u_t"});
+  for (const auto& input : {memory_of(x0), memory_of(x1), memory_of(t)})
+    if (overlap(memory_of(u_t), input)) fail(where, {"u_t must not share memory with ", inputs, " or t"});
   x_t.resize(x0.rows(), x0.cols());
   u_t.resize(x0.rows(), x0.cols());
 }
