@@ -97,4 +97,4 @@ configure() {
   (cd "$root" && cmake --preset "$preset" -B "build/$build" ${generator[@]+"${generator[@]}"} "$@")
 }
 
-build() { cmake --build "$root/build/$1" --parallel "$(nproc)" "${@:2}"; }
+build() { cmake --build "$root/build/$1" --parallel "${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}" "${@:2}"; }

@@ -53,6 +53,7 @@ elseif(consumer STREQUAL "bare")  # one call of the compiler, at -O2, where some
 
 elseif(consumer STREQUAL "tutorial")
   # Every program and every command of docs/tutorial.md, as they stand there; they print what it says, but for digits.
+  # The commands name g++: where this build's compiler is clang, the programs are checked only.
   file(CREATE_LINK "${source_dir}" "${work_dir}/flowmatch" SYMBOLIC)
   file(READ "${source_dir}/docs/tutorial.md" text)
   set(programs "")
@@ -69,6 +70,8 @@ elseif(consumer STREQUAL "tutorial")
       list(APPEND programs ${CMAKE_MATCH_1})
       file(WRITE "${work_dir}/${CMAKE_MATCH_1}.cpp" "${block}\n")
       run(${compile} ${warnings} -fsyntax-only ${CMAKE_MATCH_1}.cpp)  # by the compiler of this build
+    elseif(compiler MATCHES "clang")
+      continue()
     elseif(language STREQUAL "sh")
       file(WRITE "${work_dir}/commands.sh" "${block}\n")
       execute_process(COMMAND sh -eux commands.sh COMMAND_ERROR_IS_FATAL ANY WORKING_DIRECTORY "${work_dir}"
@@ -86,7 +89,7 @@ elseif(consumer STREQUAL "tutorial")
     message(FATAL_ERROR "Expected at least 5 programs in docs/tutorial.md, got ${count}: ${programs}")
   endif()
   foreach(program IN LISTS programs)
-    if(NOT EXISTS "${work_dir}/${program}")
+    if(NOT compiler MATCHES "clang" AND NOT EXISTS "${work_dir}/${program}")
       message(FATAL_ERROR "No command of docs/tutorial.md builds ${program}.cpp")
     endif()
   endforeach()
