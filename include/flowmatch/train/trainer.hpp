@@ -24,13 +24,15 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI {
 
+template <class P>
+concept PathOfAnyKind = Path<P> || NoisyPath<P> || PathFromNoise<P>;
+
 /// Trains a net, which must outlive this object, from the weights that it has. Each run is a training of its own, with
 /// a new optimiser and average, unless resume() comes before it (in files: io/training.hpp). During a run the net has
 /// the weights of the step. After it, unless ema_decay is 0, it has their average, as one wants it for sampling, or
 /// with keep_best those of the least held-out loss; last() has the weights of the last step. The path is any of the
 /// three kinds of path/path.hpp, and the times come from any sampler of path/time.hpp.
-template <TrainableField Net, class P = LinearPath, TimeSampler T = UniformTime>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
+template <TrainableField Net, PathOfAnyKind P = LinearPath, TimeSampler T = UniformTime> class Trainer {
  public:
   using Scalar = typename Net::Scalar;
 
@@ -147,18 +149,16 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) class Trainer {
   bool diverged_ = false;
 };
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) Trainer<Net, P, T>::Trainer(Net& net, TrainerOptions options,
-                                                                                  P path, T times)
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+Trainer<Net, P, T>::Trainer(Net& net, TrainerOptions options, P path, T times)
     : Trainer(net, options, path, times, FlowMatchingLoss<Net>(net)) {}
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) Trainer<Net, P, T>::Trainer(Net& net, TrainerOptions options,
-                                                                                  Threads& team, P path, T times)
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+Trainer<Net, P, T>::Trainer(Net& net, TrainerOptions options, Threads& team, P path, T times)
     : Trainer(net, options, path, times, FlowMatchingLoss<Net>(net, team)) {}
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) template <TrainingObserver OnStep>
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+template <TrainingObserver OnStep>
 TrainingReport Trainer<Net, P, T>::run(MatrixIn<Scalar> data, MatrixIn<Scalar> c, Rng& rng, OnStep&& on_step) {
   detail::check_rows(where, "data", data.rows(), net_->dim());
   detail::check_at_least(where, "data.cols()", double(data.cols()), 1);
@@ -183,24 +183,23 @@ TrainingReport Trainer<Net, P, T>::run(MatrixIn<Scalar> data, MatrixIn<Scalar> c
   return train(fill, rng, on_step);
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) template <TrainingObserver OnStep>
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+template <TrainingObserver OnStep>
 TrainingReport Trainer<Net, P, T>::run(MatrixIn<Scalar> data, Rng& rng, OnStep&& on_step) {
   return run(data, Matrix<Scalar>(0, data.cols()), rng, on_step);
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) void Trainer<Net, P, T>::hold_out(
-    MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, MatrixIn<Scalar> c) requires Path<P> {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+void Trainer<Net, P, T>::hold_out(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
+                                  MatrixIn<Scalar> c) requires Path<P> {
   if (options_.held_out > 0)
     detail::fail("Trainer::hold_out",
                  {"expected options.held_out = 0 for a set of one's own, got ", options_.held_out});
   held_out_.emplace(*net_, path_, x0, x1, t, c);
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) TrainingState<typename Net::Scalar> Trainer<Net, P, T>::state()
-const {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+TrainingState<typename Net::Scalar> Trainer<Net, P, T>::state() const {
   if (diverged_) detail::fail("Trainer::state", {"the run diverged: go on from an earlier state"});
   TrainingState<Scalar> state = state_;
   if (!ended_) state.weights = net_->parameters();
@@ -210,8 +209,8 @@ const {
   return state;
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) void Trainer<Net, P, T>::resume(TrainingState<Scalar> state) {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+void Trainer<Net, P, T>::resume(TrainingState<Scalar> state) {
   detail::check_state("Trainer::resume", state, options_, state_.weights.size());
   ema_ = Ema(options_.ema_decay > 0 ? state.average : state.weights, {.decay = options_.ema_decay}, state.report.steps);
   adam_.state = {std::move(state.m), std::move(state.v), state.report.steps};
@@ -221,10 +220,8 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) void Trainer<Net, P, T>::r
   ended_ = diverged_ = false;
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) Trainer<Net, P, T>::Trainer(Net& net, const TrainerOptions& o,
-                                                                                  P path, T times,
-                                                                                  FlowMatchingLoss<Net> loss)
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+Trainer<Net, P, T>::Trainer(Net& net, const TrainerOptions& o, P path, T times, FlowMatchingLoss<Net> loss)
     : net_(&net),
       options_(o),
       path_(path),
@@ -240,9 +237,8 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) Trainer<Net, P, T>::Traine
     detail::fail("Trainer", {"expected a net with null_condition() for options.drop_condition = ", o.drop_condition});
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) void Trainer<Net, P, T>::begin(Rng& rng, Index samples,
-                                                                                     std::uint32_t checksum) {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+void Trainer<Net, P, T>::begin(Rng& rng, Index samples, std::uint32_t checksum) {
   detail::check_finite(where, "net.parameters()", net_->parameters());
   if (options_.keep_best && !held_out_) detail::fail(where, {"options.keep_best needs a set that is held out"});
   if (!goes_on_) {
@@ -264,8 +260,8 @@ requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) void Trainer<Net, P, T>::b
   goes_on_ = ended_ = diverged_ = false;
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) template <class Fill, class OnStep>
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+template <class Fill, class OnStep>
 TrainingReport Trainer<Net, P, T>::train(Fill& fill, Rng& rng, OnStep& on_step) {
   Net& net = *net_;
   Matrix<Scalar> x0(net.dim(), options_.batch), x1(x0), c(net.condition_dim(), options_.batch), x_t, u_t;
@@ -310,17 +306,16 @@ TrainingReport Trainer<Net, P, T>::train(Fill& fill, Rng& rng, OnStep& on_step) 
   return state_.report;
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) Vector<typename Net::Scalar> Trainer<Net, P, T>::null_condition()
-const {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+Vector<typename Net::Scalar> Trainer<Net, P, T>::null_condition() const {
   if constexpr (requires { net_->null_condition(); })
     return net_->null_condition();
   else
     return {};
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> || PathFromNoise<P>) double Trainer<Net, P, T>::clip(Vector<Scalar>& gradient) const {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+double Trainer<Net, P, T>::clip(Vector<Scalar>& gradient) const {
   double norm = std::numeric_limits<double>::infinity();
   if (all_finite(gradient.data(), gradient.size())) norm = double(gradient.stableNorm());
   if (is_finite(norm) && options_.clip_norm > 0) clip_norm(gradient, options_.clip_norm);
