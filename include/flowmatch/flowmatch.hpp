@@ -49,3 +49,7 @@
 #include "flowmatch/metric/path_energy.hpp"
 #include "flowmatch/metric/sliced_wasserstein.hpp"
 #include "flowmatch/metric/wasserstein.hpp"
+
+#ifdef FLOWMATCH_COMPILED  // by the target flowmatch::compiled: the program is linked with a library that has these
+#include "flowmatch/compiled/all.hpp"
+#endif

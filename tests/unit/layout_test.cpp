@@ -30,10 +30,11 @@ const std::map<std::string, Names> street = {
     {"train", {"core", "path", "coupling", "ode", "data", "field"}},
     {"sample", {"core", "path", "coupling", "ode", "data", "field"}},
     {"io", {"core", "path", "coupling", "ode", "data", "field", "train", "sample"}},
+    {"compiled", {"core", "path", "coupling", "ode", "data", "metric", "field", "train", "sample", "io"}},
     {"mpi.hpp", {"core", "path", "coupling", "ode", "data", "field", "train", "sample"}},
     {"version.hpp", {}},
     {"flowmatch.hpp",
-     {"core", "path", "coupling", "ode", "data", "metric", "field", "train", "sample", "io", "version.hpp"}},
+     {"core", "path", "coupling", "ode", "data", "metric", "field", "train", "sample", "io", "compiled", "version.hpp"}},
 };
 /// Exceptions for single headers: stricter than their folder, or the ground that all stand on.
 const std::map<std::string, Names> exceptions = {

@@ -19,20 +19,9 @@ template <std::floating_point Scalar = float> class ClassTransport {
   /// The column of x1 for each column of x0, of the same class; a permutation, valid until the next call. x0, x1: dim x
   /// n, n >= 1; labels: n numbers, of x0's columns as of x1's. Throws std::invalid_argument if sizes differ or a number
   /// is not finite. Allocates only for larger sets than before.
-  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, std::span<const Index> labels) {
-    detail::check_size("ClassTransport", "labels", Index(labels.size()), x1.cols());
-    return pair(x0, x1, [&](Index i, Index j) { return labels[std::size_t(i)] < labels[std::size_t(j)]; });
-  }
+  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, std::span<const Index> labels);
   /// c: condition_dim x n, any number of rows, none being one class.
-  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar> c) {
-    detail::check_columns("ClassTransport", "c", c.cols(), x1.cols());
-    detail::check_finite("ClassTransport", "c", c);
-    return pair(x0, x1, [&](Index i, Index j) {
-      for (Index k = 0; k < c.rows(); ++k)
-        if (c(k, i) != c(k, j)) return c(k, i) < c(k, j);
-      return false;
-    });
-  }
+  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar> c);
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar> c, Rng&) {
     return (*this)(x0, x1, c);
   }
@@ -68,6 +57,25 @@ template <std::floating_point Scalar = float> class ClassTransport {
   std::vector<Index> order_, pairs_;
 };
 
+template <std::floating_point Scalar>
+std::span<const Index> ClassTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1,
+                                                          std::span<const Index> labels) {
+  detail::check_size("ClassTransport", "labels", Index(labels.size()), x1.cols());
+  return pair(x0, x1, [&](Index i, Index j) { return labels[std::size_t(i)] < labels[std::size_t(j)]; });
+}
+
+template <std::floating_point Scalar>
+std::span<const Index> ClassTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1,
+                                                          MatrixIn<Scalar> c) {
+  detail::check_columns("ClassTransport", "c", c.cols(), x1.cols());
+  detail::check_finite("ClassTransport", "c", c);
+  return pair(x0, x1, [&](Index i, Index j) {
+    for (Index k = 0; k < c.rows(); ++k)
+      if (c(k, i) != c(k, j)) return c(k, i) < c(k, j);
+    return false;
+  });
+}
+
 struct ConditionalTransportOptions {
   double ratio = 0.05;  ///< in (0, 1): the share of end points that may be as cheap for a start point as its own one
 };
@@ -79,36 +87,12 @@ struct ConditionalTransportOptions {
 template <std::floating_point Scalar = float> class ConditionalTransport {
  public:
   /// Throws std::invalid_argument for a ratio outside (0, 1).
-  explicit ConditionalTransport(ConditionalTransportOptions options = {}) : options_(options) {
-    detail::check_positive("ConditionalTransport", "options.ratio", options.ratio);
-    detail::check_below("ConditionalTransport", "options.ratio", options.ratio, 0, 1);
-  }
+  explicit ConditionalTransport(ConditionalTransportOptions options = {});
 
   /// The column of x1 for each column of x0, a permutation, valid until the next call. x0, x1: dim x n, n >= 1; c:
   /// condition_dim x n, of x0's columns as of x1's. Throws std::invalid_argument if a shape is wrong or a number not
   /// finite. Costs OptimalTransport and about 20 passes over n^2 costs. Allocates only for larger sets than before.
-  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar> c) {
-    detail::check_coupled<Scalar>("ConditionalTransport", x0, x1);
-    detail::check_columns("ConditionalTransport", "c", c.cols(), x1.cols());
-    detail::check_finite("ConditionalTransport", "c", c);
-    const Index n = x0.cols();
-    problem_.resize(n);
-    distances_.set(x0, x1, false);
-    distances_.write(problem_.column(0), problem_.stride());
-    const double scale = distances_.scale();
-    distances_.set(c, c, false);
-    apart_.resize(std::size_t(problem_.stride() * n));
-    distances_.write(apart_.data(), problem_.stride());
-    own_.assign(std::size_t(problem_.stride()), Scalar(-1));  // rows beyond n are never as cheap
-    for (Index i = 0; i < n; ++i) own_[std::size_t(i)] = problem_.column(i)[i];
-    const Scalar w = find_weight();
-    weight_ = double(w) / scale / scale * distances_.scale() * distances_.scale();
-    for (Index j = 0; j < n; ++j) {
-      const Scalar* apart = apart_.data() + j * problem_.stride();
-      for (Index i = 0; i < n; ++i) problem_.column(j)[i] += w * apart[i];
-    }
-    return problem_.solve();
-  }
+  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar> c);
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar> c, Rng&) {
     return (*this)(x0, x1, c);
   }
@@ -162,5 +146,36 @@ template <std::floating_point Scalar = float> class ConditionalTransport {
   detail::CacheLineVector<Scalar> apart_, own_;  // squared distances of the conditions, and the costs on the diagonal
   double weight_ = 0;
 };
+
+template <std::floating_point Scalar>
+ConditionalTransport<Scalar>::ConditionalTransport(ConditionalTransportOptions options) : options_(options) {
+  detail::check_positive("ConditionalTransport", "options.ratio", options.ratio);
+  detail::check_below("ConditionalTransport", "options.ratio", options.ratio, 0, 1);
+}
+
+template <std::floating_point Scalar>
+std::span<const Index> ConditionalTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1,
+                                                                MatrixIn<Scalar> c) {
+  detail::check_coupled<Scalar>("ConditionalTransport", x0, x1);
+  detail::check_columns("ConditionalTransport", "c", c.cols(), x1.cols());
+  detail::check_finite("ConditionalTransport", "c", c);
+  const Index n = x0.cols();
+  problem_.resize(n);
+  distances_.set(x0, x1, false);
+  distances_.write(problem_.column(0), problem_.stride());
+  const double scale = distances_.scale();
+  distances_.set(c, c, false);
+  apart_.resize(std::size_t(problem_.stride() * n));
+  distances_.write(apart_.data(), problem_.stride());
+  own_.assign(std::size_t(problem_.stride()), Scalar(-1));  // rows beyond n are never as cheap
+  for (Index i = 0; i < n; ++i) own_[std::size_t(i)] = problem_.column(i)[i];
+  const Scalar w = find_weight();
+  weight_ = double(w) / scale / scale * distances_.scale() * distances_.scale();
+  for (Index j = 0; j < n; ++j) {
+    const Scalar* apart = apart_.data() + j * problem_.stride();
+    for (Index i = 0; i < n; ++i) problem_.column(j)[i] += w * apart[i];
+  }
+  return problem_.solve();
+}
 
 }

@@ -29,23 +29,14 @@ struct SinkhornReport {
 template <std::floating_point Scalar = float> class EntropicTransport {
  public:
   /// Throws std::invalid_argument for an option outside its range.
-  explicit EntropicTransport(EntropicTransportOptions options = {}) : options_(options) {
-    detail::check_positive("EntropicTransport", "options.epsilon", options.epsilon);
-    detail::check_at_least("EntropicTransport", "options.max_iterations", double(options.max_iterations), 1);
-    detail::check_positive("EntropicTransport", "options.tolerance", options.tolerance);
-  }
+  explicit EntropicTransport(EntropicTransportOptions options = {});
 
   /// Finds the plan and draws a column of x1 for each column i of x0, with the probabilities of the plan's row i: each
   /// column of x0 appears once, those of x1 with replacement. Valid until the next call; look at report() for
   /// convergence. x0, x1: dim x n, n >= 1, finite. Throws std::invalid_argument otherwise, or if epsilon is so small
   /// beside the squared distances that their quotient has no digits (10^6 in float). O(n^2 (dim + iterations)).
   /// Allocates only for a larger problem than before.
-  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, Rng& rng) {
-    solve(x0, x1);
-    targets_.assign(std::size_t(rows_), Scalar(0));
-    fill_uniform(rng, std::span(targets_).first(std::size_t(n_)));
-    return draw_rows();
-  }
+  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, Rng& rng);
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar>, Rng& rng) {
     return (*this)(x0, x1, rng);
   }
@@ -53,12 +44,7 @@ template <std::floating_point Scalar = float> class EntropicTransport {
   const SinkhornReport& report() const { return report_; }
 
   /// The plan of the last call.
-  Matrix<Scalar> plan() const {
-    Matrix<Scalar> p(n_, n_);
-    for (Index j = 0; j < n_; ++j)
-      for (Index i = 0; i < n_; ++i) p(i, j) = std::exp(f_[std::size_t(i)] + g_[std::size_t(j)] - cost(i, j));
-    return p / (Scalar(n_) * Scalar(n_));
-  }
+  Matrix<Scalar> plan() const;
 
  private:
   static constexpr Scalar far = Scalar(1e30);
@@ -201,5 +187,27 @@ template <std::floating_point Scalar = float> class EntropicTransport {
   detail::CacheLineVector<Bit> chosen_;
   std::vector<Index> pairs_;
 };
+
+template <std::floating_point Scalar>
+EntropicTransport<Scalar>::EntropicTransport(EntropicTransportOptions options) : options_(options) {
+  detail::check_positive("EntropicTransport", "options.epsilon", options.epsilon);
+  detail::check_at_least("EntropicTransport", "options.max_iterations", double(options.max_iterations), 1);
+  detail::check_positive("EntropicTransport", "options.tolerance", options.tolerance);
+}
+
+template <std::floating_point Scalar>
+std::span<const Index> EntropicTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, Rng& rng) {
+  solve(x0, x1);
+  targets_.assign(std::size_t(rows_), Scalar(0));
+  fill_uniform(rng, std::span(targets_).first(std::size_t(n_)));
+  return draw_rows();
+}
+
+template <std::floating_point Scalar> Matrix<Scalar> EntropicTransport<Scalar>::plan() const {
+  Matrix<Scalar> p(n_, n_);
+  for (Index j = 0; j < n_; ++j)
+    for (Index i = 0; i < n_; ++i) p(i, j) = std::exp(f_[std::size_t(i)] + g_[std::size_t(j)] - cost(i, j));
+  return p / (Scalar(n_) * Scalar(n_));
+}
 
 }

@@ -23,13 +23,7 @@ template <std::floating_point Scalar = float> class OptimalTransport {
   /// The column of x1 for each column of x0, valid until the next call or the end of this object. x0, x1: dim x n, n >=
   /// 1, finite, of any scale. Throws std::invalid_argument otherwise. O(n^3) at worst, in practice nearer to n^2 dim +
   /// 40 n^2. Allocates only for a larger problem than before.
-  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
-    detail::check_coupled<Scalar>("OptimalTransport", x0, x1);
-    distances_.set(x0, x1, true);
-    problem_.resize(x0.cols());
-    distances_.write(problem_.column(0), problem_.stride());
-    return problem_.solve();
-  }
+  std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1);
   /// The same, as a Coupling: neither conditions nor random numbers are used.
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, MatrixIn<Scalar>, Rng&) {
     return (*this)(x0, x1);
@@ -38,21 +32,32 @@ template <std::floating_point Scalar = float> class OptimalTransport {
   /// n independent draws from the plan of the last call, with replacement: some columns appear twice, others not. For
   /// loops by hand, since it picks columns of x0 too. Valid until the next draw. Throws std::invalid_argument if n < 1
   /// or nothing was paired yet.
-  Pairs draw(Rng& rng, Index n) {
-    detail::check_at_least("OptimalTransport::draw", "n", double(n), 1);
-    const std::span<const Index> pairs = problem_.solution();
-    if (pairs.empty()) detail::fail("OptimalTransport::draw", {"there is no plan before the first call"});
-    from_.resize(std::size_t(n));
-    to_.resize(std::size_t(n));
-    fill_below(rng, Index(pairs.size()), from_);
-    for (std::size_t k = 0; k < to_.size(); ++k) to_[k] = pairs[std::size_t(from_[k])];
-    return {from_, to_};
-  }
+  Pairs draw(Rng& rng, Index n);
 
  private:
   detail::SquaredDistances<Scalar> distances_;
   detail::Assignment<Scalar> problem_;
   std::vector<Index> from_, to_;
 };
+
+template <std::floating_point Scalar>
+std::span<const Index> OptimalTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
+  detail::check_coupled<Scalar>("OptimalTransport", x0, x1);
+  distances_.set(x0, x1, true);
+  problem_.resize(x0.cols());
+  distances_.write(problem_.column(0), problem_.stride());
+  return problem_.solve();
+}
+
+template <std::floating_point Scalar> Pairs OptimalTransport<Scalar>::draw(Rng& rng, Index n) {
+  detail::check_at_least("OptimalTransport::draw", "n", double(n), 1);
+  const std::span<const Index> pairs = problem_.solution();
+  if (pairs.empty()) detail::fail("OptimalTransport::draw", {"there is no plan before the first call"});
+  from_.resize(std::size_t(n));
+  to_.resize(std::size_t(n));
+  fill_below(rng, Index(pairs.size()), from_);
+  for (std::size_t k = 0; k < to_.size(); ++k) to_[k] = pairs[std::size_t(from_[k])];
+  return {from_, to_};
+}
 
 }

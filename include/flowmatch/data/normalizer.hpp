@@ -45,43 +45,12 @@ template <std::floating_point ScalarType = float> struct Normalizer {
   /// x: dim x n, z: resized to normalized_dim x n. Each column's bits depend on that column alone. Throws
   /// std::invalid_argument if the rows do not fit, a number is not finite, or z shares memory with x. Allocates only
   /// when the size of z changes.
-  void operator()(MatrixIn<Scalar> x, Matrix<Scalar>& z) const {
-    check_arguments("Normalizer", "x", x, dim(), z);
-    z.resize(normalized_dim(), x.cols());
-    const auto standard = [&](Index row, Index j) {
-      return scale(row) > 0 ? (x(row, j) - mean(row)) / scale(row) : Scalar(0);
-    };
-    for (Index j = 0; j < x.cols(); ++j) {
-      if (components.rows() == 0) {
-        for (Index row = 0; row < dim(); ++row) z(row, j) = standard(row, j);
-      } else {
-        z.col(j).setZero();
-        for (Index row = 0; row < dim(); ++row) z.col(j) += standard(row, j) * components.col(row);
-        z.col(j) = z.col(j).cwiseQuotient(deviation);
-      }
-    }
-  }
-  Matrix<Scalar> operator()(MatrixIn<Scalar> x) const {
-    Matrix<Scalar> z;
-    (*this)(x, z);
-    return z;
-  }
+  void operator()(MatrixIn<Scalar> x, Matrix<Scalar>& z) const;
+  Matrix<Scalar> operator()(MatrixIn<Scalar> x) const;
 
   /// z: normalized_dim x n, x: resized to dim x n. As above.
-  void inverse(MatrixIn<Scalar> z, Matrix<Scalar>& x) const {
-    check_arguments("Normalizer::inverse", "z", z, normalized_dim(), x);
-    x.resize(dim(), z.cols());
-    for (Index j = 0; j < z.cols(); ++j)
-      for (Index row = 0; row < dim(); ++row)
-        x(row, j) = mean(row) + scale(row) * (components.rows() == 0
-                                                  ? z(row, j)
-                                                  : components.col(row).dot(deviation.cwiseProduct(z.col(j))));
-  }
-  Matrix<Scalar> inverse(MatrixIn<Scalar> z) const {
-    Matrix<Scalar> x;
-    inverse(z, x);
-    return x;
-  }
+  void inverse(MatrixIn<Scalar> z, Matrix<Scalar>& x) const;
+  Matrix<Scalar> inverse(MatrixIn<Scalar> z) const;
 
  private:
   void check_arguments(const char* where, const char* name, MatrixIn<Scalar> in, Index rows,
@@ -94,6 +63,48 @@ template <std::floating_point ScalarType = float> struct Normalizer {
     if (detail::overlap(in, out)) detail::fail(where, {name, " must not share memory with the result"});
   }
 };
+
+template <std::floating_point ScalarType>
+void Normalizer<ScalarType>::operator()(MatrixIn<Scalar> x, Matrix<Scalar>& z) const {
+  check_arguments("Normalizer", "x", x, dim(), z);
+  z.resize(normalized_dim(), x.cols());
+  const auto standard = [&](Index row, Index j) {
+    return scale(row) > 0 ? (x(row, j) - mean(row)) / scale(row) : Scalar(0);
+  };
+  for (Index j = 0; j < x.cols(); ++j) {
+    if (components.rows() == 0) {
+      for (Index row = 0; row < dim(); ++row) z(row, j) = standard(row, j);
+    } else {
+      z.col(j).setZero();
+      for (Index row = 0; row < dim(); ++row) z.col(j) += standard(row, j) * components.col(row);
+      z.col(j) = z.col(j).cwiseQuotient(deviation);
+    }
+  }
+}
+
+template <std::floating_point ScalarType>
+Matrix<ScalarType> Normalizer<ScalarType>::operator()(MatrixIn<Scalar> x) const {
+  Matrix<Scalar> z;
+  (*this)(x, z);
+  return z;
+}
+
+template <std::floating_point ScalarType>
+void Normalizer<ScalarType>::inverse(MatrixIn<Scalar> z, Matrix<Scalar>& x) const {
+  check_arguments("Normalizer::inverse", "z", z, normalized_dim(), x);
+  x.resize(dim(), z.cols());
+  for (Index j = 0; j < z.cols(); ++j)
+    for (Index row = 0; row < dim(); ++row)
+      x(row, j) =
+          mean(row) +
+          scale(row) * (components.rows() == 0 ? z(row, j) : components.col(row).dot(deviation.cwiseProduct(z.col(j))));
+}
+
+template <std::floating_point ScalarType> Matrix<ScalarType> Normalizer<ScalarType>::inverse(MatrixIn<Scalar> z) const {
+  Matrix<Scalar> x;
+  inverse(z, x);
+  return x;
+}
 
 template <class Derived> explicit Normalizer(const Eigen::MatrixBase<Derived>&) -> Normalizer<typename Derived::Scalar>;
 

@@ -80,64 +80,35 @@ template <std::floating_point ScalarType = float> class ConditionalVelocityMlp {
 
   /// The layers start as those of a VelocityMlp, the table as N(0, 1), like PyTorch's Embedding, and the vector for no
   /// condition as zero, the mean of a normalised one. Throws std::invalid_argument if an option is out of range.
-  ConditionalVelocityMlp(ConditionalVelocityMlpOptions options, Rng& rng)
-      : options_(std::move(options)),
-        shape_(detail::embedding_shape(options_)),
-        net_(detail::velocity_options(options_), rng, detail::embedding_blocks(options_)),
-        table_(net_.parameters().size() - shape_.table_size() - shape_.vector_dim) {
-    fill_normal(rng, std::span(net_.parameters().data() + table_, std::size_t(shape_.table_size())));
-  }
+  ConditionalVelocityMlp(ConditionalVelocityMlpOptions options, Rng& rng);
 
   const ConditionalVelocityMlpOptions& options() const { return options_; }
   Index dim() const { return options_.dim; }
   Index condition_dim() const { return 1 + options_.vector_dim; }
   /// The column of c that says that there is no condition: [classes; 0].
-  Vector<Scalar> null_condition() const { return Scalar(options_.classes) * Vector<Scalar>::Unit(condition_dim(), 0); }
+  Vector<Scalar> null_condition() const;
 
   /// One contiguous vector: the layers as in VelocityMlp, then condition_embedding.weight [classes + 1, embedding_dim],
   /// row-major, whose last row is for no condition, and, if there is a vector, condition_null [vector_dim].
   Eigen::Map<Vector<Scalar>> parameters() { return net_.parameters(); }
   Eigen::Map<const Vector<Scalar>> parameters() const { return net_.parameters(); }
-  void set_parameters(VectorIn<Scalar> values) { net_.set_parameters(values); }
+  void set_parameters(VectorIn<Scalar> values);
   const std::vector<ParameterBlock>& parameter_blocks() const { return net_.parameter_blocks(); }
 
   /// v = v(x, t, c) for one tile of n columns; x, v: dim x n, t: n, c: 1 + vector_dim x n. Allocates only when n
   /// exceeds what the workspace has seen.
   void forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v,
-               Workspace& workspace) const {
-    constexpr auto where = "ConditionalVelocityMlp::forward";
-    const Index n = x.cols(), rows = shape_.rows();
-    detail::check_shape(where, "c", c, condition_dim(), n);
-    if (workspace.e.rows() != rows || workspace.e.cols() < n) {
-      const Index most = std::max(n, workspace.e.cols());
-      workspace.e.resize(rows, most);
-      workspace.de.resize(rows, most);
-      workspace.labels.resize(std::size_t(most));
-    }
-    for (Index j = 0; j < n; ++j) {
-      const Index label = detail::label_of(where, c(0, j), options_.classes, j);
-      detail::embed(shape_, net_.parameters().data() + table_, label, c.col(j).data(), &workspace.e(0, j));
-      workspace.labels[std::size_t(j)] = label;
-    }
-    net_.forward(x, t, workspace.e.leftCols(n), v, workspace.net);
-  }
+               Workspace& workspace) const;
 
   /// gradient += (dv/dparameters)' dv for the tile that forward saw last.
-  void backward(MatrixIn<Scalar> dv, Workspace& workspace, VectorRef<Scalar> gradient) const {
-    net_.backward(dv, workspace.net, gradient);
-    net_.condition_gradient(workspace.de.leftCols(dv.cols()), workspace.net);
-    for (Index j = 0; j < dv.cols(); ++j)
-      detail::embed_back(shape_, workspace.labels[std::size_t(j)], &workspace.de(0, j), gradient.data() + table_);
-  }
+  void backward(MatrixIn<Scalar> dv, Workspace& workspace, VectorRef<Scalar> gradient) const;
 
   /// dv = (dv/dx) dx and dx = (dv/dx)' dv, as in VelocityMlp.
-  void jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& workspace) const { net_.jvp(dx, dv, workspace.net); }
-  void vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& workspace) const { net_.vjp(dv, dx, workspace.net); }
+  void jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& workspace) const;
+  void vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& workspace) const;
 
   /// v(x, t, c) for any number of columns, when a look at the field is wanted, as in VelocityMlp.
-  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v) const {
-    detail::forward_in_tiles("ConditionalVelocityMlp", *this, x, t, c, v);
-  }
+  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v) const;
 
  private:
   ConditionalVelocityMlpOptions options_;
@@ -146,29 +117,78 @@ template <std::floating_point ScalarType = float> class ConditionalVelocityMlp {
   Index table_;  // where the embedding's numbers start among the parameters
 };
 
+template <std::floating_point ScalarType>
+ConditionalVelocityMlp<ScalarType>::ConditionalVelocityMlp(ConditionalVelocityMlpOptions options, Rng& rng)
+    : options_(std::move(options)),
+      shape_(detail::embedding_shape(options_)),
+      net_(detail::velocity_options(options_), rng, detail::embedding_blocks(options_)),
+      table_(net_.parameters().size() - shape_.table_size() - shape_.vector_dim) {
+  fill_normal(rng, std::span(net_.parameters().data() + table_, std::size_t(shape_.table_size())));
+}
+
+template <std::floating_point ScalarType>
+Vector<ScalarType> ConditionalVelocityMlp<ScalarType>::null_condition() const {
+  return Scalar(options_.classes) * Vector<Scalar>::Unit(condition_dim(), 0);
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
+  net_.set_parameters(values);
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                                 MatrixRef<Scalar> v, Workspace& workspace) const {
+  constexpr auto where = "ConditionalVelocityMlp::forward";
+  const Index n = x.cols(), rows = shape_.rows();
+  detail::check_shape(where, "c", c, condition_dim(), n);
+  if (workspace.e.rows() != rows || workspace.e.cols() < n) {
+    const Index most = std::max(n, workspace.e.cols());
+    workspace.e.resize(rows, most);
+    workspace.de.resize(rows, most);
+    workspace.labels.resize(std::size_t(most));
+  }
+  for (Index j = 0; j < n; ++j) {
+    const Index label = detail::label_of(where, c(0, j), options_.classes, j);
+    detail::embed(shape_, net_.parameters().data() + table_, label, c.col(j).data(), &workspace.e(0, j));
+    workspace.labels[std::size_t(j)] = label;
+  }
+  net_.forward(x, t, workspace.e.leftCols(n), v, workspace.net);
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace& workspace,
+                                                  VectorRef<Scalar> gradient) const {
+  net_.backward(dv, workspace.net, gradient);
+  net_.condition_gradient(workspace.de.leftCols(dv.cols()), workspace.net);
+  for (Index j = 0; j < dv.cols(); ++j)
+    detail::embed_back(shape_, workspace.labels[std::size_t(j)], &workspace.de(0, j), gradient.data() + table_);
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& workspace) const {
+  net_.jvp(dx, dv, workspace.net);
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& workspace) const {
+  net_.vjp(dv, dx, workspace.net);
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                                    MatrixRef<Scalar> v) const {
+  detail::forward_in_tiles("ConditionalVelocityMlp", *this, x, t, c, v);
+}
+
 /// As VelocityMlp::OneSample.
 template <std::floating_point ScalarType> class ConditionalVelocityMlp<ScalarType>::OneSample {
  public:
-  explicit OneSample(const ConditionalVelocityMlp& field)
-      : shape_(field.shape_),
-        net_(field.net_),
-        e_(shape_.rows(), 1),
-        embedding_(shape_.table_size() + shape_.vector_dim) {
-    update(field);
-  }
+  explicit OneSample(const ConditionalVelocityMlp& field);
 
-  void update(const ConditionalVelocityMlp& field) {
-    net_.update(field.net_);
-    embedding_ = field.parameters().tail(embedding_.size());
-  }
+  void update(const ConditionalVelocityMlp& field);
 
-  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v) {
-    constexpr auto where = "ConditionalVelocityMlp::OneSample";
-    detail::check_shape(where, "c", c, 1 + shape_.vector_dim, 1);
-    const Index label = detail::label_of(where, c(0, 0), shape_.classes, 0);
-    detail::embed(shape_, embedding_.data(), label, c.data(), e_.data());
-    net_(x, t, e_, v);
-  }
+  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v);
 
  private:
   detail::EmbeddingShape shape_;
@@ -176,5 +196,30 @@ template <std::floating_point ScalarType> class ConditionalVelocityMlp<ScalarTyp
   Matrix<Scalar> e_;
   Vector<Scalar> embedding_;
 };
+
+template <std::floating_point ScalarType>
+ConditionalVelocityMlp<ScalarType>::OneSample::OneSample(const ConditionalVelocityMlp& field)
+    : shape_(field.shape_),
+      net_(field.net_),
+      e_(shape_.rows(), 1),
+      embedding_(shape_.table_size() + shape_.vector_dim) {
+  update(field);
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::OneSample::update(const ConditionalVelocityMlp& field) {
+  net_.update(field.net_);
+  embedding_ = field.parameters().tail(embedding_.size());
+}
+
+template <std::floating_point ScalarType>
+void ConditionalVelocityMlp<ScalarType>::OneSample::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t,
+                                                               MatrixIn<Scalar> c, MatrixRef<Scalar> v) {
+  constexpr auto where = "ConditionalVelocityMlp::OneSample";
+  detail::check_shape(where, "c", c, 1 + shape_.vector_dim, 1);
+  const Index label = detail::label_of(where, c(0, 0), shape_.classes, 0);
+  detail::embed(shape_, embedding_.data(), label, c.data(), e_.data());
+  net_(x, t, e_, v);
+}
 
 }

@@ -34,16 +34,7 @@ template <ParametricField Field> class ClassifierFreeGuidance {
 
   /// Keeps a copy of the field. null: the condition that means none (condition_dim), as given to drop_condition. Throws
   /// std::invalid_argument if its rows differ, a number is not finite, or from > to.
-  ClassifierFreeGuidance(Field field, VectorIn<Scalar> null, const GuidanceOptions& options)
-      : field_(std::move(field)), null_(null), options_(options) {
-    constexpr auto where = "ClassifierFreeGuidance";
-    detail::check_rows(where, "null", null_.rows(), field_.condition_dim());
-    detail::check_finite(where, "null", null_);
-    if (!is_finite(options.guidance_scale))
-      detail::fail(where, {"expected a finite options.guidance_scale, got ", options.guidance_scale});
-    if (!(is_finite(options.from) && is_finite(options.to) && options.from <= options.to))
-      detail::fail(where, {"expected options.from <= options.to, got ", options.from, " and ", options.to});
-  }
+  ClassifierFreeGuidance(Field field, VectorIn<Scalar> null, const GuidanceOptions& options);
   /// With the null condition of the field.
   ClassifierFreeGuidance(Field field, const GuidanceOptions& options) requires requires {
     field.null_condition();
@@ -54,19 +45,10 @@ template <ParametricField Field> class ClassifierFreeGuidance {
   decltype(auto) parameters() { return field_.parameters(); }
   decltype(auto) parameters() const { return field_.parameters(); }
 
-  void forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v, Workspace& w) const {
-    constexpr Index half = tile_columns / 2;
-    reserve(w);
-    for (Index j = 0; j < x.cols(); j += half) {
-      const Index n = std::min(half, x.cols() - j);
-      forward_half(x.middleCols(j, n), t.middleCols(j, n), c.middleCols(j, n), v.middleCols(j, n), w);
-    }
-  }
+  void forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v, Workspace& w) const;
 
   /// For any number of columns, with a workspace made for the call.
-  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v) const {
-    detail::forward_in_tiles("ClassifierFreeGuidance", *this, x, t, c, v);
-  }
+  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v) const;
 
  private:
   bool acts(Scalar t) const {
@@ -82,35 +64,69 @@ template <ParametricField Field> class ClassifierFreeGuidance {
   }
 
   void forward_half(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v,
-                    Workspace& w) const {
-    const Index n = x.cols();
-    const Scalar s = Scalar(options_.guidance_scale);
-    if (s == 1 || std::none_of(t.data(), t.data() + n, [&](Scalar time) { return acts(time); }))
-      return field_.forward(x, t, c, v, w.field);
-    auto null = w.c.middleCols(n, n);
-    null = c;
-    for (Index j = 0; j < n; ++j)
-      if (acts(t(j))) null.col(j) = null_;
-    if (s == 0) return field_.forward(x, t, null, v, w.field);
-    for (Index k : {Index(0), n}) {
-      w.x.middleCols(k, n) = x;
-      w.t.middleCols(k, n) = t;
-    }
-    w.c.leftCols(n) = c;
-    field_.forward(w.x.leftCols(2 * n), w.t.leftCols(2 * n), w.c.leftCols(2 * n), w.v.leftCols(2 * n), w.field);
-    for (Index j = 0; j < n; ++j) {
-      const Scalar scale = acts(t(j)) ? s : Scalar(1);
-      if (scale == 1)
-        v.col(j) = w.v.col(j);
-      else
-        v.col(j) = w.v.col(n + j) + scale * (w.v.col(j) - w.v.col(n + j));
-    }
-  }
+                    Workspace& w) const;
 
   Field field_;
   Vector<Scalar> null_;
   GuidanceOptions options_;
 };
+
+template <ParametricField Field>
+ClassifierFreeGuidance<Field>::ClassifierFreeGuidance(Field field, VectorIn<Scalar> null,
+                                                      const GuidanceOptions& options)
+    : field_(std::move(field)), null_(null), options_(options) {
+  constexpr auto where = "ClassifierFreeGuidance";
+  detail::check_rows(where, "null", null_.rows(), field_.condition_dim());
+  detail::check_finite(where, "null", null_);
+  if (!is_finite(options.guidance_scale))
+    detail::fail(where, {"expected a finite options.guidance_scale, got ", options.guidance_scale});
+  if (!(is_finite(options.from) && is_finite(options.to) && options.from <= options.to))
+    detail::fail(where, {"expected options.from <= options.to, got ", options.from, " and ", options.to});
+}
+
+template <ParametricField Field>
+void ClassifierFreeGuidance<Field>::forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                            MatrixRef<Scalar> v, Workspace& w) const {
+  constexpr Index half = tile_columns / 2;
+  reserve(w);
+  for (Index j = 0; j < x.cols(); j += half) {
+    const Index n = std::min(half, x.cols() - j);
+    forward_half(x.middleCols(j, n), t.middleCols(j, n), c.middleCols(j, n), v.middleCols(j, n), w);
+  }
+}
+
+template <ParametricField Field>
+void ClassifierFreeGuidance<Field>::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                               MatrixRef<Scalar> v) const {
+  detail::forward_in_tiles("ClassifierFreeGuidance", *this, x, t, c, v);
+}
+
+template <ParametricField Field>
+void ClassifierFreeGuidance<Field>::forward_half(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                                 MatrixRef<Scalar> v, Workspace& w) const {
+  const Index n = x.cols();
+  const Scalar s = Scalar(options_.guidance_scale);
+  if (s == 1 || std::none_of(t.data(), t.data() + n, [&](Scalar time) { return acts(time); }))
+    return field_.forward(x, t, c, v, w.field);
+  auto null = w.c.middleCols(n, n);
+  null = c;
+  for (Index j = 0; j < n; ++j)
+    if (acts(t(j))) null.col(j) = null_;
+  if (s == 0) return field_.forward(x, t, null, v, w.field);
+  for (Index k : {Index(0), n}) {
+    w.x.middleCols(k, n) = x;
+    w.t.middleCols(k, n) = t;
+  }
+  w.c.leftCols(n) = c;
+  field_.forward(w.x.leftCols(2 * n), w.t.leftCols(2 * n), w.c.leftCols(2 * n), w.v.leftCols(2 * n), w.field);
+  for (Index j = 0; j < n; ++j) {
+    const Scalar scale = acts(t(j)) ? s : Scalar(1);
+    if (scale == 1)
+      v.col(j) = w.v.col(j);
+    else
+      v.col(j) = w.v.col(n + j) + scale * (w.v.col(j) - w.v.col(n + j));
+  }
+}
 
 /// scale (1 - t) / t, the strength at which eq. 63 with scale 1 samples the posterior, where the gradient is exact and
 /// the source is standard normal noise, independent of the data in training (no optimal transport). It is infinite at t

@@ -44,15 +44,7 @@ template <std::floating_point ScalarType = float> class Mlp {
   /// more: blocks behind the layers, zero at first, for a field that keeps numbers of its own in the same vector (see
   /// ConditionalVelocityMlp); their offsets are set here.
   /// Throws std::invalid_argument for a width below 1, or residual blocks of unequal width.
-  Mlp(MlpOptions options, Rng& rng, const std::vector<ParameterBlock>& more = {})
-      : options_(std::move(options)), blocks_(detail::mlp_layout(options_)) {
-    for (const ParameterBlock& block : blocks_)
-      if (block.shape.size() == 2) weights_.push_back(block.offset);
-    for (const ParameterBlock& block : more) detail::append_block(blocks_, block.name, block.shape);
-    parameters_.resize(blocks_.back().offset + blocks_.back().size());
-    std::fill_n(parameters_.data(), parameters_.size(), Scalar(0));
-    initialise(rng);
-  }
+  Mlp(MlpOptions options, Rng& rng, const std::vector<ParameterBlock>& more = {});
 
   const MlpOptions& options() const { return options_; }
   Index in() const { return options_.in; }
@@ -62,33 +54,16 @@ template <std::floating_point ScalarType = float> class Mlp {
   Eigen::Map<Vector<Scalar>> parameters() { return {parameters_.data(), parameters_.size()}; }
   Eigen::Map<const Vector<Scalar>> parameters() const { return {parameters_.data(), parameters_.size()}; }
   /// Throws std::invalid_argument if the size differs or an entry is not finite; the net then stays as it was.
-  void set_parameters(VectorIn<Scalar> values) {
-    detail::check_size("set_parameters", "values", values.size(), parameters_.size());
-    detail::check_finite("set_parameters", "values", values);
-    parameters_ = values;
-  }
+  void set_parameters(VectorIn<Scalar> values);
   const std::vector<ParameterBlock>& parameter_blocks() const { return blocks_; }
 
   /// y = net(x) for one tile: x in() x n, y out() x n, any n; loss and sampler come with tile_columns at a time.
-  void forward(MatrixIn<Scalar> x, MatrixRef<Scalar> y, Workspace& workspace) const {
-    detail::check_rows("Mlp::forward", "x", x.rows(), in());
-    detail::check_shape("Mlp::forward", "y", y, out(), x.cols());
-    detail::read<Scalar>(x, input_tile(x.cols(), workspace));
-    detail::write<Scalar>(forward_tile(workspace), y);
-  }
+  void forward(MatrixIn<Scalar> x, MatrixRef<Scalar> y, Workspace& workspace) const;
 
   /// gradient += (dy / dparameters)' dy for the tile that forward saw last.
-  void backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient) const {
-    check_backward(dy, workspace, gradient);
-    backward_tile(dy, workspace, gradient);
-  }
+  void backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient) const;
   /// Also dx = (dy / dx)' dy, in() x n.
-  void backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient, Matrix<Scalar>& dx) const {
-    check_backward(dy, workspace, gradient);
-    backward_tile(dy, workspace, gradient);
-    dx.resize(in(), dy.cols());
-    detail::write<Scalar>(input_gradient_tile(workspace), dx);
-  }
+  void backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient, Matrix<Scalar>& dx) const;
 
   /// Without the parameters, which is half the cost. input_gradient_tile then has the input's part.
   void input_backward(MatrixIn<Scalar> dy, Workspace& workspace) const {
@@ -99,12 +74,7 @@ template <std::floating_point ScalarType = float> class Mlp {
   /// dy = (dy / dx) dx for the tile that forward saw last, in forward mode: the Jacobian-vector product. Each of its n
   /// samples may have several tangents: dx is in() x m n, dy out() x m n, and column j belongs to sample j modulo n.
   /// Costs as much as forward on m n samples. backward may still follow.
-  void jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& workspace) const {
-    detail::check_rows("Mlp::jvp", "dx", dx.rows(), in());
-    detail::check_shape("Mlp::jvp", "dy", dy, out(), dx.cols());
-    detail::read<Scalar>(dx, tangent_tile(dx.cols(), workspace));
-    detail::write<Scalar>(jvp_tile(dx.cols(), workspace), dy);
-  }
+  void jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& workspace) const;
 
   // ---- the same on tiles (samples x features), for nets that prepare their own input ----
 
@@ -276,5 +246,53 @@ template <std::floating_point ScalarType = float> class Mlp {
   std::vector<Index> weights_;  // offset of each layer's weight; its bias follows, its norm stands before it
   Vector<Scalar> parameters_;
 };
+
+template <std::floating_point ScalarType>
+Mlp<ScalarType>::Mlp(MlpOptions options, Rng& rng, const std::vector<ParameterBlock>& more)
+    : options_(std::move(options)), blocks_(detail::mlp_layout(options_)) {
+  for (const ParameterBlock& block : blocks_)
+    if (block.shape.size() == 2) weights_.push_back(block.offset);
+  for (const ParameterBlock& block : more) detail::append_block(blocks_, block.name, block.shape);
+  parameters_.resize(blocks_.back().offset + blocks_.back().size());
+  std::fill_n(parameters_.data(), parameters_.size(), Scalar(0));
+  initialise(rng);
+}
+
+template <std::floating_point ScalarType> void Mlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
+  detail::check_size("set_parameters", "values", values.size(), parameters_.size());
+  detail::check_finite("set_parameters", "values", values);
+  parameters_ = values;
+}
+
+template <std::floating_point ScalarType>
+void Mlp<ScalarType>::forward(MatrixIn<Scalar> x, MatrixRef<Scalar> y, Workspace& workspace) const {
+  detail::check_rows("Mlp::forward", "x", x.rows(), in());
+  detail::check_shape("Mlp::forward", "y", y, out(), x.cols());
+  detail::read<Scalar>(x, input_tile(x.cols(), workspace));
+  detail::write<Scalar>(forward_tile(workspace), y);
+}
+
+template <std::floating_point ScalarType>
+void Mlp<ScalarType>::backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient) const {
+  check_backward(dy, workspace, gradient);
+  backward_tile(dy, workspace, gradient);
+}
+
+template <std::floating_point ScalarType>
+void Mlp<ScalarType>::backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient,
+                               Matrix<Scalar>& dx) const {
+  check_backward(dy, workspace, gradient);
+  backward_tile(dy, workspace, gradient);
+  dx.resize(in(), dy.cols());
+  detail::write<Scalar>(input_gradient_tile(workspace), dx);
+}
+
+template <std::floating_point ScalarType>
+void Mlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& workspace) const {
+  detail::check_rows("Mlp::jvp", "dx", dx.rows(), in());
+  detail::check_shape("Mlp::jvp", "dy", dy, out(), dx.cols());
+  detail::read<Scalar>(dx, tangent_tile(dx.cols(), workspace));
+  detail::write<Scalar>(jvp_tile(dx.cols(), workspace), dy);
+}
 
 }

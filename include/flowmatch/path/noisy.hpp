@@ -48,20 +48,25 @@ template <Schedule S, PathNoise N> struct AffineNoisyPath {
   /// As AffinePath::sample. Takes one fill_normal of dim x n numbers of rng.
   template <std::floating_point Scalar>
   void sample(Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
-              Matrix<Scalar>& u_t) const {
-    detail::prepare_path<Scalar>("AffineNoisyPath::sample", x0, x1, t, x_t, u_t);
-    fill_normal(rng, x_t);
-    for (Index j = 0; j < x0.cols(); ++j) {
-      const ScheduleValue<Scalar> s = schedule(t(j));
-      const NoiseValue n = noise(double(t(j)));
-      for (Index i = 0; i < x0.rows(); ++i) {
-        const Scalar e = x_t(i, j);
-        x_t(i, j) = s.alpha * x1(i, j) + s.sigma * x0(i, j) + Scalar(n.sigma) * e;
-        u_t(i, j) = s.alpha_dot * x1(i, j) + s.sigma_dot * x0(i, j) + Scalar(n.sigma_dot) * e;
-      }
+              Matrix<Scalar>& u_t) const;
+};
+
+template <Schedule S, PathNoise N>
+template <std::floating_point Scalar>
+void AffineNoisyPath<S, N>::sample(Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
+                                   Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) const {
+  detail::prepare_path<Scalar>("AffineNoisyPath::sample", x0, x1, t, x_t, u_t);
+  fill_normal(rng, x_t);
+  for (Index j = 0; j < x0.cols(); ++j) {
+    const ScheduleValue<Scalar> s = schedule(t(j));
+    const NoiseValue n = noise(double(t(j)));
+    for (Index i = 0; i < x0.rows(); ++i) {
+      const Scalar e = x_t(i, j);
+      x_t(i, j) = s.alpha * x1(i, j) + s.sigma * x0(i, j) + Scalar(n.sigma) * e;
+      u_t(i, j) = s.alpha_dot * x1(i, j) + s.sigma_dot * x0(i, j) + Scalar(n.sigma_dot) * e;
     }
   }
-};
+}
 
 /// x_t = (1 - t) x0 + t x1 + sigma e, u_t = x1 - x0: conditional flow matching (Tong et al. 2023), with or without
 /// optimal transport.
@@ -78,18 +83,22 @@ struct LipmanPath {
 
   /// As AffinePath::sample with x0 = e. Takes one fill_normal of dim x n numbers of rng.
   template <std::floating_point Scalar>
-  void sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) const {
-    detail::prepare_path<Scalar>("LipmanPath::sample", x1, x1, t, x_t, u_t, "x1");
-    fill_normal(rng, x_t);
-    for (Index j = 0; j < x1.cols(); ++j) {
-      const ScheduleValue<Scalar> s = schedule(t(j));
-      for (Index i = 0; i < x1.rows(); ++i) {
-        const Scalar e = x_t(i, j);
-        x_t(i, j) = s.alpha * x1(i, j) + s.sigma * e;
-        u_t(i, j) = s.alpha_dot * x1(i, j) + s.sigma_dot * e;
-      }
+  void sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) const;
+};
+
+template <std::floating_point Scalar>
+void LipmanPath::sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
+                        Matrix<Scalar>& u_t) const {
+  detail::prepare_path<Scalar>("LipmanPath::sample", x1, x1, t, x_t, u_t, "x1");
+  fill_normal(rng, x_t);
+  for (Index j = 0; j < x1.cols(); ++j) {
+    const ScheduleValue<Scalar> s = schedule(t(j));
+    for (Index i = 0; i < x1.rows(); ++i) {
+      const Scalar e = x_t(i, j);
+      x_t(i, j) = s.alpha * x1(i, j) + s.sigma * e;
+      u_t(i, j) = s.alpha_dot * x1(i, j) + s.sigma_dot * e;
     }
   }
-};
+}
 
 }

@@ -68,20 +68,25 @@ template <Schedule S> struct AffinePath {
   /// output shares memory with an input or with the other output. Allocates only when the size of an output changes.
   template <std::floating_point Scalar>
   void sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
-              Matrix<Scalar>& u_t) const {
-    detail::prepare_path<Scalar>("AffinePath::sample", x0, x1, t, x_t, u_t);
-    const Index dim = x0.rows();
-    for (Index j = 0; j < x0.cols(); ++j) {
-      const ScheduleValue<Scalar> s = schedule(t.data()[j]);
-      const Scalar *from = x0.data() + j * x0.outerStride(), *to = x1.data() + j * x1.outerStride();
-      Scalar *x = x_t.data() + j * dim, *u = u_t.data() + j * dim;
-      for (Index i = 0; i < dim; ++i) {
-        x[i] = s.alpha * to[i] + s.sigma * from[i];
-        u[i] = s.alpha_dot * to[i] + s.sigma_dot * from[i];
-      }
+              Matrix<Scalar>& u_t) const;
+};
+
+template <Schedule S>
+template <std::floating_point Scalar>
+void AffinePath<S>::sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
+                           Matrix<Scalar>& u_t) const {
+  detail::prepare_path<Scalar>("AffinePath::sample", x0, x1, t, x_t, u_t);
+  const Index dim = x0.rows();
+  for (Index j = 0; j < x0.cols(); ++j) {
+    const ScheduleValue<Scalar> s = schedule(t.data()[j]);
+    const Scalar *from = x0.data() + j * x0.outerStride(), *to = x1.data() + j * x1.outerStride();
+    Scalar *x = x_t.data() + j * dim, *u = u_t.data() + j * dim;
+    for (Index i = 0; i < dim; ++i) {
+      x[i] = s.alpha * to[i] + s.sigma * from[i];
+      u[i] = s.alpha_dot * to[i] + s.sigma_dot * from[i];
     }
   }
-};
+}
 
 /// x_t = (1 - t) x0 + t x1, u_t = x1 - x0 (eq. 4): the path of rectified flow and conditional optimal transport.
 using LinearPath = AffinePath<LinearSchedule>;

@@ -124,18 +124,23 @@ template <std::floating_point Scalar> class Adam {
   AdamState<Scalar> state;
 
   /// Throws std::invalid_argument for an option outside its range.
-  template <class Derived>
-  explicit Adam(const Eigen::MatrixBase<Derived>& parameters, AdamOptions options_ = {})
-      : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
-    detail::check_adam("Adam", options);
-  }
+  template <class Derived> explicit Adam(const Eigen::MatrixBase<Derived>& parameters, AdamOptions options_ = {});
 
   /// One step against the gradient. Throws std::invalid_argument if a size differs or the gradient is not finite; then
   /// nothing has changed. Allocates nothing.
-  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
-    detail::adam_step("Adam::step", state, parameters, gradient, options, 0);
-  }
+  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient);
 };
+
+template <std::floating_point Scalar>
+template <class Derived>
+Adam<Scalar>::Adam(const Eigen::MatrixBase<Derived>& parameters, AdamOptions options_)
+    : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
+  detail::check_adam("Adam", options);
+}
+
+template <std::floating_point Scalar> void Adam<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+  detail::adam_step("Adam::step", state, parameters, gradient, options, 0);
+}
 template <class Derived> Adam(const Eigen::MatrixBase<Derived>&) -> Adam<typename Derived::Scalar>;
 template <class Derived> Adam(const Eigen::MatrixBase<Derived>&, AdamOptions) -> Adam<typename Derived::Scalar>;
 
@@ -145,19 +150,24 @@ template <std::floating_point Scalar> class AdamW {
   AdamWOptions options;
   AdamState<Scalar> state;
 
-  template <class Derived>
-  explicit AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions options_ = {})
-      : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
-    detail::check_adam("AdamW", options);
-    detail::check_at_least("AdamW", "options.weight_decay", options.weight_decay, 0);
-  }
+  template <class Derived> explicit AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions options_ = {});
 
   /// As Adam::step.
-  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
-    detail::adam_step("AdamW::step", state, parameters, gradient, options,
-                      options.learning_rate * options.weight_decay);
-  }
+  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient);
 };
+
+template <std::floating_point Scalar>
+template <class Derived>
+AdamW<Scalar>::AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions options_)
+    : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
+  detail::check_adam("AdamW", options);
+  detail::check_at_least("AdamW", "options.weight_decay", options.weight_decay, 0);
+}
+
+template <std::floating_point Scalar>
+void AdamW<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+  detail::adam_step("AdamW::step", state, parameters, gradient, options, options.learning_rate * options.weight_decay);
+}
 template <class Derived> AdamW(const Eigen::MatrixBase<Derived>&) -> AdamW<typename Derived::Scalar>;
 template <class Derived> AdamW(const Eigen::MatrixBase<Derived>&, AdamWOptions) -> AdamW<typename Derived::Scalar>;
 
@@ -166,23 +176,28 @@ template <std::floating_point Scalar> class Sgd {
  public:
   SgdOptions options;
 
-  template <class Derived>
-  explicit Sgd(const Eigen::MatrixBase<Derived>& parameters, SgdOptions options_ = {})
-      : options(options_), velocity_(detail::zeros<Scalar>(parameters.size())) {
-    detail::check_at_least("Sgd", "options.learning_rate", options.learning_rate, 0);
-    detail::check_below("Sgd", "options.momentum", options.momentum, 0, 1);
-  }
+  template <class Derived> explicit Sgd(const Eigen::MatrixBase<Derived>& parameters, SgdOptions options_ = {});
 
   /// As Adam::step.
-  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
-    detail::check_step<Scalar>("Sgd::step", parameters, gradient, velocity_.size(), options.learning_rate);
-    velocity_ = Scalar(options.momentum) * velocity_ + gradient;
-    parameters -= Scalar(options.learning_rate) * velocity_;
-  }
+  void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient);
 
  private:
   Vector<Scalar> velocity_;
 };
+
+template <std::floating_point Scalar>
+template <class Derived>
+Sgd<Scalar>::Sgd(const Eigen::MatrixBase<Derived>& parameters, SgdOptions options_)
+    : options(options_), velocity_(detail::zeros<Scalar>(parameters.size())) {
+  detail::check_at_least("Sgd", "options.learning_rate", options.learning_rate, 0);
+  detail::check_below("Sgd", "options.momentum", options.momentum, 0, 1);
+}
+
+template <std::floating_point Scalar> void Sgd<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+  detail::check_step<Scalar>("Sgd::step", parameters, gradient, velocity_.size(), options.learning_rate);
+  velocity_ = Scalar(options.momentum) * velocity_ + gradient;
+  parameters -= Scalar(options.learning_rate) * velocity_;
+}
 template <class Derived> Sgd(const Eigen::MatrixBase<Derived>&) -> Sgd<typename Derived::Scalar>;
 template <class Derived> Sgd(const Eigen::MatrixBase<Derived>&, SgdOptions) -> Sgd<typename Derived::Scalar>;
 

@@ -32,37 +32,23 @@ template <class Net> class Backprop {
   using Scalar = typename Net::Scalar;
 
   /// The net only tells the type of the memory; the one to evaluate is passed with each call.
-  explicit Backprop(const Net&) : memory_(1) {}
+  explicit Backprop(const Net&);
   /// With a team, which must outlive this object.
-  Backprop(const Net&, Threads& team) : team_(&team), memory_(std::size_t(team.size())) {}
+  Backprop(const Net&, Threads& team);
 
   /// For a field: loss of v(x, t, c); x: dim x n, t: n, c: condition_dim x n. Returns its value and writes its gradient
   /// (resized). Throws std::invalid_argument if a shape is wrong, there is no sample, or a number is not finite, and
   /// std::runtime_error if the loss is not finite: training diverged, and the gradient is not to be used. where and
   /// x_name are for these messages.
   template <class OutputLoss>
-  requires TrainableField<Net> Scalar operator()(const Net& net, MatrixIn<Scalar> x, RowVectorIn<Scalar> t,
-                                                 MatrixIn<Scalar> c, const OutputLoss& loss, Vector<Scalar>& gradient,
-                                                 const char* where = "Backprop", const char* x_name = "x") {
-    detail::check_batch(where, x_name, net, x, t, c);
-    return run(where, net, x.cols(), net.dim(), loss, gradient,
-               [&](Index first, Index n, MatrixRef<Scalar> v, typename Net::Workspace& workspace) {
-                 net.forward(detail::columns_in<Scalar>(x, first, n), detail::times_in<Scalar>(t, first, n),
-                             detail::columns_in<Scalar>(c, first, n), v, workspace);
-               });
-  }
+  Scalar operator()(const Net& net, MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                    const OutputLoss& loss, Vector<Scalar>& gradient, const char* where = "Backprop",
+                    const char* x_name = "x") requires TrainableField<Net>;
 
   /// For an Mlp: loss of y(x); x: in x n. Otherwise the same.
   template <class OutputLoss>
-  requires std::same_as<Net, Mlp<Scalar>> Scalar operator()(const Net& net, MatrixIn<Scalar> x, const OutputLoss& loss,
-                                                            Vector<Scalar>& gradient) {
-    detail::check_rows("Backprop", "x", x.rows(), net.in());
-    detail::check_finite("Backprop", "x", x);
-    return run("Backprop", net, x.cols(), net.out(), loss, gradient,
-               [&](Index first, Index n, MatrixRef<Scalar> y, typename Net::Workspace& workspace) {
-                 net.forward(detail::columns_in<Scalar>(x, first, n), y, workspace);
-               });
-  }
+  Scalar operator()(const Net& net, MatrixIn<Scalar> x, const OutputLoss& loss,
+                    Vector<Scalar>& gradient) requires std::same_as<Net, Mlp<Scalar>>;
 
  private:
   struct Memory {  // of one thread
@@ -153,5 +139,35 @@ template <class Net> class Backprop {
   std::vector<Memory> memory_;
   std::array<Block, most_blocks> blocks_;
 };
+
+template <class Net> Backprop<Net>::Backprop(const Net&) : memory_(1) {}
+
+template <class Net>
+Backprop<Net>::Backprop(const Net&, Threads& team) : team_(&team), memory_(std::size_t(team.size())) {}
+
+template <class Net>
+template <class OutputLoss>
+typename Net::Scalar Backprop<Net>::operator()(const Net& net, MatrixIn<Scalar> x, RowVectorIn<Scalar> t,
+                                               MatrixIn<Scalar> c, const OutputLoss& loss, Vector<Scalar>& gradient,
+                                               const char* where, const char* x_name) requires TrainableField<Net> {
+  detail::check_batch(where, x_name, net, x, t, c);
+  return run(where, net, x.cols(), net.dim(), loss, gradient,
+             [&](Index first, Index n, MatrixRef<Scalar> v, typename Net::Workspace& workspace) {
+               net.forward(detail::columns_in<Scalar>(x, first, n), detail::times_in<Scalar>(t, first, n),
+                           detail::columns_in<Scalar>(c, first, n), v, workspace);
+             });
+}
+
+template <class Net>
+template <class OutputLoss>
+typename Net::Scalar Backprop<Net>::operator()(const Net& net, MatrixIn<Scalar> x, const OutputLoss& loss,
+                                               Vector<Scalar>& gradient) requires std::same_as<Net, Mlp<Scalar>> {
+  detail::check_rows("Backprop", "x", x.rows(), net.in());
+  detail::check_finite("Backprop", "x", x);
+  return run("Backprop", net, x.cols(), net.out(), loss, gradient,
+             [&](Index first, Index n, MatrixRef<Scalar> y, typename Net::Workspace& workspace) {
+               net.forward(detail::columns_in<Scalar>(x, first, n), y, workspace);
+             });
+}
 
 }

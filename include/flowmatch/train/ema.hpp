@@ -17,19 +17,10 @@ template <std::floating_point Scalar> class Ema {
   /// Starts at the given parameters, or goes on from the average that they are after so many updates. Throws
   /// std::invalid_argument if decay is outside [0, 1) or updates below 0.
   template <class Derived>
-  explicit Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options = {}, Index updates = 0)
-      : options_(options), average_(parameters), updates_(updates) {
-    detail::check_below("Ema", "options.decay", options.decay, 0, 1);
-    detail::check_at_least("Ema", "updates", double(updates), 0);
-  }
+  explicit Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options = {}, Index updates = 0);
 
   /// After each step of the optimiser. Throws std::invalid_argument if the size differs. Allocates nothing.
-  void update(VectorIn<Scalar> parameters) {
-    detail::check_size("Ema::update", "parameters", parameters.size(), average_.size());
-    ++updates_;
-    const double d = std::min(options_.decay, double(updates_) / double(updates_ + 9));
-    average_ += Scalar(1 - d) * (parameters - average_);
-  }
+  void update(VectorIn<Scalar> parameters);
 
   const Vector<Scalar>& parameters() const { return average_; }
   Index updates() const { return updates_; }
@@ -39,6 +30,21 @@ template <std::floating_point Scalar> class Ema {
   Vector<Scalar> average_;
   Index updates_;
 };
+
+template <std::floating_point Scalar>
+template <class Derived>
+Ema<Scalar>::Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options, Index updates)
+    : options_(options), average_(parameters), updates_(updates) {
+  detail::check_below("Ema", "options.decay", options.decay, 0, 1);
+  detail::check_at_least("Ema", "updates", double(updates), 0);
+}
+
+template <std::floating_point Scalar> void Ema<Scalar>::update(VectorIn<Scalar> parameters) {
+  detail::check_size("Ema::update", "parameters", parameters.size(), average_.size());
+  ++updates_;
+  const double d = std::min(options_.decay, double(updates_) / double(updates_ + 9));
+  average_ += Scalar(1 - d) * (parameters - average_);
+}
 template <class Derived> Ema(const Eigen::MatrixBase<Derived>&) -> Ema<typename Derived::Scalar>;
 template <class Derived> Ema(const Eigen::MatrixBase<Derived>&, EmaOptions) -> Ema<typename Derived::Scalar>;
 template <class Derived> Ema(const Eigen::MatrixBase<Derived>&, EmaOptions, Index) -> Ema<typename Derived::Scalar>;

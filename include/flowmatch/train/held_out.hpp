@@ -24,47 +24,61 @@ template <TrainableField Field> class HeldOutLoss {
   /// std::invalid_argument if a shape is wrong, a number is not finite, a time not in [0, 1], or n is 0.
   template <Path P>
   HeldOutLoss(const Field& field, const P& path, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
-              MatrixIn<Scalar> c)
-      : t_(t), c_(c) {
-    path.sample(x0, x1, t, x_t_, u_t_);
-    prepare("x0", field);
-  }
+              MatrixIn<Scalar> c);
   /// On points x_t and velocities u_t (dim x n) of a path with noise of its own, or of any other.
-  HeldOutLoss(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixIn<Scalar> u_t)
-      : x_t_(x_t), u_t_(u_t), t_(t), c_(c) {
-    prepare("x_t", field);
-    detail::check_shape("HeldOutLoss", "u_t", u_t, x_t.rows(), x_t.cols());
-    detail::check_finite("HeldOutLoss", "u_t", u_t);
-  }
+  HeldOutLoss(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+              MatrixIn<Scalar> u_t);
 
   /// Mean over all entries of (v(x_t, t, c) - u_t)^2. Throws std::runtime_error if it is not finite. One forward pass,
   /// on one thread. Allocates nothing after the first call.
-  double operator()(const Field& field) {
-    double sum = 0;
-    for (Index j = 0; j < t_.size(); j += tile_columns) {
-      const Index n = std::min(tile_columns, t_.size() - j);
-      auto v = v_.leftCols(n);
-      field.forward(x_t_.middleCols(j, n), t_.middleCols(j, n), c_.middleCols(j, n), v, workspace_);
-      sum += double((v - u_t_.middleCols(j, n)).squaredNorm());
-    }
-    if (!is_finite(sum))
-      detail::raise<std::runtime_error>(
-          detail::concat({"flowmatch: HeldOutLoss: the loss is ", sum, ": training diverged"}));
-    return sum / double(u_t_.size());
-  }
+  double operator()(const Field& field);
 
  private:
-  void prepare(const char* name, const Field& field) {
-    detail::check_batch("HeldOutLoss", name, field, x_t_, t_, c_);
-    detail::check_at_least("HeldOutLoss", detail::concat({name, ".cols()"}).c_str(), double(t_.size()), 1);
-    v_.resize(field.dim(), std::min(tile_columns, t_.size()));
-  }
+  void prepare(const char* name, const Field& field);
 
   Matrix<Scalar> x_t_, u_t_;
   RowVector<Scalar> t_;
   Matrix<Scalar> c_, v_;
   typename Field::Workspace workspace_;
 };
+
+template <TrainableField Field>
+template <Path P>
+HeldOutLoss<Field>::HeldOutLoss(const Field& field, const P& path, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1,
+                                RowVectorIn<Scalar> t, MatrixIn<Scalar> c)
+    : t_(t), c_(c) {
+  path.sample(x0, x1, t, x_t_, u_t_);
+  prepare("x0", field);
+}
+
+template <TrainableField Field>
+HeldOutLoss<Field>::HeldOutLoss(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                MatrixIn<Scalar> u_t)
+    : x_t_(x_t), u_t_(u_t), t_(t), c_(c) {
+  prepare("x_t", field);
+  detail::check_shape("HeldOutLoss", "u_t", u_t, x_t.rows(), x_t.cols());
+  detail::check_finite("HeldOutLoss", "u_t", u_t);
+}
+
+template <TrainableField Field> double HeldOutLoss<Field>::operator()(const Field& field) {
+  double sum = 0;
+  for (Index j = 0; j < t_.size(); j += tile_columns) {
+    const Index n = std::min(tile_columns, t_.size() - j);
+    auto v = v_.leftCols(n);
+    field.forward(x_t_.middleCols(j, n), t_.middleCols(j, n), c_.middleCols(j, n), v, workspace_);
+    sum += double((v - u_t_.middleCols(j, n)).squaredNorm());
+  }
+  if (!is_finite(sum))
+    detail::raise<std::runtime_error>(
+        detail::concat({"flowmatch: HeldOutLoss: the loss is ", sum, ": training diverged"}));
+  return sum / double(u_t_.size());
+}
+
+template <TrainableField Field> void HeldOutLoss<Field>::prepare(const char* name, const Field& field) {
+  detail::check_batch("HeldOutLoss", name, field, x_t_, t_, c_);
+  detail::check_at_least("HeldOutLoss", detail::concat({name, ".cols()"}).c_str(), double(t_.size()), 1);
+  v_.resize(field.dim(), std::min(tile_columns, t_.size()));
+}
 
 namespace detail {
 

@@ -14,48 +14,59 @@ namespace flowmatch::inline FLOWMATCH_ABI {
 template <std::floating_point Scalar> class MeanSquaredError {
  public:
   /// target: rows x samples, without weights. Throws std::invalid_argument if a number is not finite.
-  template <class Target>
-  explicit MeanSquaredError(const Target& target)
-      : target_(target), weights_(Eigen::Map<const RowVector<Scalar>>(nullptr, 0)), weighted_(false) {
-    detail::check_finite("mean_squared_error", "target", target_);
-  }
+  template <class Target> explicit MeanSquaredError(const Target& target);
   /// weights: one for each sample. Throws also if their number differs or one is negative.
-  template <class Target, class Weights>
-  MeanSquaredError(const Target& target, const Weights& weights) : target_(target), weights_(weights), weighted_(true) {
-    constexpr auto where = "mean_squared_error";
-    detail::check_finite(where, "target", target_);
-    detail::check_columns(where, "weights", weights_.cols(), target_.cols());
-    detail::check_finite(where, "weights", weights_);
-    for (Index j = 0; j < weights_.size(); ++j)
-      if (weights_(j) < 0) detail::fail(where, {"expected weights >= 0, got ", weights_(j), " in column ", j});
-  }
+  template <class Target, class Weights> MeanSquaredError(const Target& target, const Weights& weights);
 
   Index samples() const { return target_.cols(); }
 
-  template <class Y, class Gradient> Scalar operator()(const Y& y, Index first, Gradient&& dy) const {
-    const Scalar scale = 1 / Scalar(target_.size());
-    detail::check_rows("mean_squared_error", "target", target_.rows(), y.rows());
-    Scalar value = 0;
-    for (Index j = 0; j < y.cols(); ++j) {
-      const Scalar weight = weighted_ ? weights_.data()[first + j] * scale : scale;
-      const Scalar *y_j = y.data() + j * y.outerStride(),
-                   *target_j = target_.data() + (first + j) * target_.outerStride();
-      Scalar *dy_j = dy.data() + j * dy.outerStride(), sum = 0;
-      for (Index i = 0; i < y.rows(); ++i) {
-        const Scalar difference = y_j[i] - target_j[i];
-        sum += difference * difference;
-        dy_j[i] = 2 * weight * difference;
-      }
-      value += weight * sum;
-    }
-    return value;
-  }
+  template <class Y, class Gradient> Scalar operator()(const Y& y, Index first, Gradient&& dy) const;
 
  private:
   Eigen::Ref<const Matrix<Scalar>> target_;
   Eigen::Ref<const RowVector<Scalar>> weights_;
   bool weighted_;
 };
+
+template <std::floating_point Scalar>
+template <class Target>
+MeanSquaredError<Scalar>::MeanSquaredError(const Target& target)
+    : target_(target), weights_(Eigen::Map<const RowVector<Scalar>>(nullptr, 0)), weighted_(false) {
+  detail::check_finite("mean_squared_error", "target", target_);
+}
+
+template <std::floating_point Scalar>
+template <class Target, class Weights>
+MeanSquaredError<Scalar>::MeanSquaredError(const Target& target, const Weights& weights)
+    : target_(target), weights_(weights), weighted_(true) {
+  constexpr auto where = "mean_squared_error";
+  detail::check_finite(where, "target", target_);
+  detail::check_columns(where, "weights", weights_.cols(), target_.cols());
+  detail::check_finite(where, "weights", weights_);
+  for (Index j = 0; j < weights_.size(); ++j)
+    if (weights_(j) < 0) detail::fail(where, {"expected weights >= 0, got ", weights_(j), " in column ", j});
+}
+
+template <std::floating_point Scalar>
+template <class Y, class Gradient>
+Scalar MeanSquaredError<Scalar>::operator()(const Y& y, Index first, Gradient&& dy) const {
+  const Scalar scale = 1 / Scalar(target_.size());
+  detail::check_rows("mean_squared_error", "target", target_.rows(), y.rows());
+  Scalar value = 0;
+  for (Index j = 0; j < y.cols(); ++j) {
+    const Scalar weight = weighted_ ? weights_.data()[first + j] * scale : scale;
+    const Scalar *y_j = y.data() + j * y.outerStride(),
+                 *target_j = target_.data() + (first + j) * target_.outerStride();
+    Scalar *dy_j = dy.data() + j * dy.outerStride(), sum = 0;
+    for (Index i = 0; i < y.rows(); ++i) {
+      const Scalar difference = y_j[i] - target_j[i];
+      sum += difference * difference;
+      dy_j[i] = 2 * weight * difference;
+    }
+    value += weight * sum;
+  }
+  return value;
+}
 
 template <class Derived> auto mean_squared_error(const Eigen::MatrixBase<Derived>& target) {
   using Scalar = typename Derived::Scalar;
@@ -73,25 +84,28 @@ struct SoftmaxCrossEntropy {
 
   Index samples() const { return Index(labels.size()); }
 
-  template <class Y, class Gradient> typename Y::Scalar operator()(const Y& y, Index first, Gradient&& dy) const {
-    using Scalar = typename Y::Scalar;
-    const Scalar scale = 1 / Scalar(labels.size());
-    Scalar value = 0;
-    for (Index j = 0; j < y.cols(); ++j) {
-      const Index label = labels[std::size_t(first + j)];
-      if (label < 0 || label >= y.rows())
-        detail::fail("softmax_cross_entropy",
-                     {"expected labels in [0, ", y.rows(), "), got ", label, " for sample ", first + j});
-      const Scalar highest = y.col(j).maxCoeff();  // so that exp cannot overflow
-      dy.col(j) = (y.col(j).array() - highest).exp().matrix();
-      const Scalar sum = dy.col(j).sum();
-      value += (std::log(sum) + highest - y(label, j)) * scale;
-      dy.col(j) *= scale / sum;
-      dy(label, j) -= scale;
-    }
-    return value;
-  }
+  template <class Y, class Gradient> typename Y::Scalar operator()(const Y& y, Index first, Gradient&& dy) const;
 };
+
+template <class Y, class Gradient>
+typename Y::Scalar SoftmaxCrossEntropy::operator()(const Y& y, Index first, Gradient&& dy) const {
+  using Scalar = typename Y::Scalar;
+  const Scalar scale = 1 / Scalar(labels.size());
+  Scalar value = 0;
+  for (Index j = 0; j < y.cols(); ++j) {
+    const Index label = labels[std::size_t(first + j)];
+    if (label < 0 || label >= y.rows())
+      detail::fail("softmax_cross_entropy",
+                   {"expected labels in [0, ", y.rows(), "), got ", label, " for sample ", first + j});
+    const Scalar highest = y.col(j).maxCoeff();  // so that exp cannot overflow
+    dy.col(j) = (y.col(j).array() - highest).exp().matrix();
+    const Scalar sum = dy.col(j).sum();
+    value += (std::log(sum) + highest - y(label, j)) * scale;
+    dy.col(j) *= scale / sum;
+    dy(label, j) -= scale;
+  }
+  return value;
+}
 
 inline SoftmaxCrossEntropy softmax_cross_entropy(std::span<const Index> labels) { return {labels}; }
 
@@ -101,28 +115,19 @@ template <TrainableField Field> class FlowMatchingLoss {
  public:
   using Scalar = typename Field::Scalar;
 
-  explicit FlowMatchingLoss(const Field& field) : backprop_(field) {}
+  explicit FlowMatchingLoss(const Field& field);
   /// With a team of threads, which must outlive this object.
-  FlowMatchingLoss(const Field& field, Threads& team) : backprop_(field, team) {}
+  FlowMatchingLoss(const Field& field, Threads& team);
 
   /// x_t, u_t: dim x n, t: n; the gradient is resized. Throws as Backprop does.
   Scalar operator()(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> u_t,
-                    Vector<Scalar>& gradient) {
-    no_condition_.resize(0, x_t.cols());
-    return (*this)(field, x_t, t, no_condition_, u_t, gradient);
-  }
+                    Vector<Scalar>& gradient);
   /// With a condition c: condition_dim x n.
   Scalar operator()(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
-                    MatrixIn<Scalar> u_t, Vector<Scalar>& gradient) {
-    check_target(field, x_t, u_t);
-    return backprop_(field, x_t, t, c, mean_squared_error(u_t), gradient, where, "x_t");
-  }
+                    MatrixIn<Scalar> u_t, Vector<Scalar>& gradient);
   /// With a weight >= 0 for each sample: mean over all entries of weight_j (v - u_t)^2.
   Scalar operator()(const Field& field, MatrixIn<Scalar> x_t, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
-                    MatrixIn<Scalar> u_t, RowVectorIn<Scalar> weights, Vector<Scalar>& gradient) {
-    check_target(field, x_t, u_t);
-    return backprop_(field, x_t, t, c, mean_squared_error(u_t, weights), gradient, where, "x_t");
-  }
+                    MatrixIn<Scalar> u_t, RowVectorIn<Scalar> weights, Vector<Scalar>& gradient);
 
  private:
   static constexpr auto where = "FlowMatchingLoss";
@@ -134,5 +139,35 @@ template <TrainableField Field> class FlowMatchingLoss {
   Backprop<Field> backprop_;
   Matrix<Scalar> no_condition_;
 };
+
+template <TrainableField Field> FlowMatchingLoss<Field>::FlowMatchingLoss(const Field& field) : backprop_(field) {}
+
+template <TrainableField Field>
+FlowMatchingLoss<Field>::FlowMatchingLoss(const Field& field, Threads& team) : backprop_(field, team) {}
+
+template <TrainableField Field>
+typename Field::Scalar FlowMatchingLoss<Field>::operator()(const Field& field, MatrixIn<Scalar> x_t,
+                                                           RowVectorIn<Scalar> t, MatrixIn<Scalar> u_t,
+                                                           Vector<Scalar>& gradient) {
+  no_condition_.resize(0, x_t.cols());
+  return (*this)(field, x_t, t, no_condition_, u_t, gradient);
+}
+
+template <TrainableField Field>
+typename Field::Scalar FlowMatchingLoss<Field>::operator()(const Field& field, MatrixIn<Scalar> x_t,
+                                                           RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                                           MatrixIn<Scalar> u_t, Vector<Scalar>& gradient) {
+  check_target(field, x_t, u_t);
+  return backprop_(field, x_t, t, c, mean_squared_error(u_t), gradient, where, "x_t");
+}
+
+template <TrainableField Field>
+typename Field::Scalar FlowMatchingLoss<Field>::operator()(const Field& field, MatrixIn<Scalar> x_t,
+                                                           RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                                           MatrixIn<Scalar> u_t, RowVectorIn<Scalar> weights,
+                                                           Vector<Scalar>& gradient) {
+  check_target(field, x_t, u_t);
+  return backprop_(field, x_t, t, c, mean_squared_error(u_t, weights), gradient, where, "x_t");
+}
 
 }
