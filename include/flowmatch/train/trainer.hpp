@@ -322,10 +322,8 @@ double Trainer<Net, P, T>::clip(Vector<Scalar>& gradient) const {
   return norm;
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> ||
-         PathFromNoise<P>) std::optional<double> Trainer<Net, P, T>::evaluate(const TrainingStep& now,
-                                                                              const Vector<Scalar>& gradient) {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+std::optional<double> Trainer<Net, P, T>::evaluate(const TrainingStep& now, const Vector<Scalar>& gradient) {
   if (!held_out_) return {};
   state_.weights = net_->parameters();
   if (options_.ema_decay > 0) net_->parameters() = ema_.parameters();
@@ -340,10 +338,8 @@ requires(Path<P> || NoisyPath<P> ||
   return loss;
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> ||
-         PathFromNoise<P>) std::vector<Index> Trainer<Net, P, T>::split(MatrixIn<Scalar> data, MatrixIn<Scalar> c,
-                                                                        const Rng& rng) {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+std::vector<Index> Trainer<Net, P, T>::split(MatrixIn<Scalar> data, MatrixIn<Scalar> c, const Rng& rng) {
   std::vector<Index> numbers(std::size_t(data.cols()));
   std::iota(numbers.begin(), numbers.end(), Index(0));
   if (options_.held_out == 0) return numbers;
@@ -353,10 +349,8 @@ requires(Path<P> || NoisyPath<P> ||
   return numbers;
 }
 
-template <TrainableField Net, class P, TimeSampler T>
-requires(Path<P> || NoisyPath<P> ||
-         PathFromNoise<P>) std::string Trainer<Net, P, T>::undone(const TrainingStep& now,
-                                                                  const Vector<Scalar>& gradient, const char* reason) {
+template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
+std::string Trainer<Net, P, T>::undone(const TrainingStep& now, const Vector<Scalar>& gradient, const char* reason) {
   std::string layer;
   if constexpr (requires { net_->parameter_blocks(); })
     for (const auto& block : net_->parameter_blocks())
