@@ -6,6 +6,7 @@
 #define FLOWMATCH_SCALAR float
 #include "flowmatch/compiled/data.hpp"
 #include "flowmatch/compiled/files.hpp"
+#include "flowmatch/compiled/kernels.hpp"
 #include "flowmatch/compiled/metrics.hpp"
 #include "flowmatch/compiled/nets.hpp"
 #include "flowmatch/compiled/sample.hpp"
@@ -14,6 +15,7 @@
 #define FLOWMATCH_SCALAR double
 #include "flowmatch/compiled/data.hpp"
 #include "flowmatch/compiled/files.hpp"
+#include "flowmatch/compiled/kernels.hpp"
 #include "flowmatch/compiled/metrics.hpp"
 #include "flowmatch/compiled/nets.hpp"
 #include "flowmatch/compiled/sample.hpp"

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The compiled library's kernels. Nets of the library need no more than their own list; these are for fields of a
+// user's own, whose file may be compiled without optimisation, and would bring slow kernels of the same name along.
+#include "flowmatch/compiled/instantiate.hpp"
+#include "flowmatch/field/one_sample.hpp"
+
+namespace flowmatch::inline FLOWMATCH_ABI::detail {
+
+FLOWMATCH_INSTANTIATE void transpose(const FLOWMATCH_SCALAR*, Index, Index, Index, FLOWMATCH_SCALAR*, Index);
+FLOWMATCH_INSTANTIATE void add_up(const Sums<FLOWMATCH_SCALAR>&, Index, Index);
+FLOWMATCH_INSTANTIATE void add_sums<FLOWMATCH_SCALAR>(TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
+                                                      FLOWMATCH_SCALAR*);
+FLOWMATCH_INSTANTIATE void activate<FLOWMATCH_SCALAR>(Activation, TileIn<FLOWMATCH_SCALAR>, TileOut<FLOWMATCH_SCALAR>,
+                                                      TileOut<FLOWMATCH_SCALAR>);
+FLOWMATCH_INSTANTIATE void time_features<FLOWMATCH_SCALAR>(TileIn<FLOWMATCH_SCALAR>, TileOut<FLOWMATCH_SCALAR>,
+                                                           TileOut<FLOWMATCH_SCALAR>);
+FLOWMATCH_INSTANTIATE void normalize<FLOWMATCH_SCALAR>(const Norm<const FLOWMATCH_SCALAR>&, TileIn<FLOWMATCH_SCALAR>,
+                                                       TileOut<FLOWMATCH_SCALAR>, TileOut<FLOWMATCH_SCALAR>,
+                                                       TileOut<FLOWMATCH_SCALAR>);
+FLOWMATCH_INSTANTIATE void normalize_back<FLOWMATCH_SCALAR>(const Norm<const FLOWMATCH_SCALAR>&,
+                                                            TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
+                                                            TileIn<FLOWMATCH_SCALAR>, const Norm<FLOWMATCH_SCALAR>&,
+                                                            TileOut<FLOWMATCH_SCALAR>);
+FLOWMATCH_INSTANTIATE void activate_tangent<FLOWMATCH_SCALAR>(TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
+                                                              TileOut<FLOWMATCH_SCALAR>);
+FLOWMATCH_INSTANTIATE void normalize_tangent<FLOWMATCH_SCALAR>(const Norm<const FLOWMATCH_SCALAR>&,
+                                                               TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
+                                                               TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
+                                                               TileOut<FLOWMATCH_SCALAR>);
+FLOWMATCH_INSTANTIATE void layer_of_one(const FLOWMATCH_SCALAR*, Index, Index, Index, const FLOWMATCH_SCALAR*, bool,
+                                        FLOWMATCH_SCALAR*, const FLOWMATCH_SCALAR*, FLOWMATCH_SCALAR*);
+
+}
