@@ -176,7 +176,7 @@ template <class Number> constexpr const char* dtype_of() {
   if (!fault.empty()) fail(where, {fault});
 }
 
-/// All bytes before the data.
+/// All bytes before the data of a file that check_file would pass.
 [[gnu::cold]] inline std::string serialized_header(const Safetensors& file) {
   StringMap metadata;
   add_entry(metadata, checksum_key, "");

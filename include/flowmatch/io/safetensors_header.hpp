@@ -25,7 +25,7 @@ namespace detail {
 using StringEntry = std::pair<std::string, std::string>;
 using StringMap = std::vector<StringEntry>;
 
-/// Appends an entry.
+/// Appends an entry: the one place where metadata grow, and where their values become text.
 [[gnu::cold]] inline void add_entry(StringMap& metadata, std::string_view key, const Piece& value) {
   metadata.emplace_back(std::string(key), concat({value}));
 }
