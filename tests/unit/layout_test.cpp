@@ -34,7 +34,8 @@ const std::map<std::string, Names> street = {
     {"mpi.hpp", {"core", "path", "coupling", "ode", "data", "field", "train", "sample"}},
     {"version.hpp", {}},
     {"flowmatch.hpp",
-     {"core", "path", "coupling", "ode", "data", "metric", "field", "train", "sample", "io", "compiled", "version.hpp"}},
+     {"core", "path", "coupling", "ode", "data", "metric", "field", "train", "sample", "io", "compiled",
+      "version.hpp"}},
 };
 /// Exceptions for single headers: stricter than their folder, or the ground that all stand on.
 const std::map<std::string, Names> exceptions = {
