@@ -7,7 +7,8 @@
 namespace flowmatch::inline FLOWMATCH_ABI::detail {
 
 FLOWMATCH_INSTANTIATE void transpose(const FLOWMATCH_SCALAR*, Index, Index, Index, FLOWMATCH_SCALAR*, Index);
-FLOWMATCH_INSTANTIATE void add_up(const Sums<FLOWMATCH_SCALAR>&, Index, Index);
+FLOWMATCH_INSTANTIATE void add_up<true>(const Sums<FLOWMATCH_SCALAR>&, Index, Index);
+FLOWMATCH_INSTANTIATE void add_up<false>(const Sums<FLOWMATCH_SCALAR>&, Index, Index);
 FLOWMATCH_INSTANTIATE void add_sums<FLOWMATCH_SCALAR>(TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
                                                       FLOWMATCH_SCALAR*);
 FLOWMATCH_INSTANTIATE void activate<FLOWMATCH_SCALAR>(Activation, TileIn<FLOWMATCH_SCALAR>, TileOut<FLOWMATCH_SCALAR>,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The one loop in which a net spends its time: a block of sums in registers.
-// All three products of a layer use it, so that it is compiled once for each
-// instruction set.
+// The one loop in which a net spends its time: a block of sums in registers. All three products of a layer use it, so
+// that it is compiled once for each instruction set and order of the weights.
 #pragma once
 
 #include <algorithm>
@@ -10,31 +9,28 @@
 
 namespace flowmatch::inline FLOWMATCH_ABI::detail {
 
-/// What becomes of a finished sum, given the number or vector `with` of its
-/// column.
+/// What becomes of a finished sum, given the number or vector `with` of its column.
 enum class Finish { store, add_with, add_with_and_before, multiply_with };
 
-/// Operands and results of c_j[lane] = sum over k of a_k[lane] b_kj, with k in
-/// order: every sum is one chain, whatever the width of a vector. a_k is at a +
-/// k a_stride, b_kj at b + k b_depth + j b_column, and c_j at c + j c_stride.
+/// Operands and results of c_j[lane] = sum over k of a_k[lane] b_kj, with k in order: every sum is one chain, whatever
+/// the width of a vector. a_k is at a + k a_stride, and c_j at c + j c_stride. Either the b of one column are
+/// contiguous and columns are b_stride apart, or those of one k are contiguous and the k are b_stride apart.
 template <class Scalar> struct Sums {
   const Scalar* a;
   Index a_stride;
   const Scalar* b;
-  Index b_depth, b_column, depth;
+  Index b_stride, depth;
   Scalar* c;
   Index c_stride;
   bool continued = false;  ///< the sums start from what c holds, not from zero
   Finish finish = Finish::store;
-  const Scalar* with = nullptr;  ///< with[j], or for multiply_with a vector at
-                                 ///< with + j with_stride
+  const Scalar* with = nullptr;  ///< with[j], or for multiply_with a vector at with + j with_stride
   Index with_stride = 0;
 };
 
-/// The columns j .. j + used - 1, 1 <= used <= Columns, for the two vectors of
-/// lanes from `lane` on. Columns beyond the used repeat the last one, with the
-/// same sums.
-template <class L, int Columns>
+/// The columns j .. j + used - 1, 1 <= used <= Columns, for the two vectors of lanes from `lane` on. Columns beyond the
+/// used repeat the last one, with the same sums.
+template <class L, int Columns, bool contiguous_depth>
 FLOWMATCH_INLINE inline void multiply_add(const Sums<typename L::Scalar>& x, Index lane, Index j, Index used) {
   using Scalar = typename L::Scalar;
   using V = typename L::V;
@@ -49,14 +45,15 @@ FLOWMATCH_INLINE inline void multiply_add(const Sums<typename L::Scalar>& x, Ind
       L::load(c + column(i) * x.c_stride + L::width, sum[i][1]);
     }
   }
-  const Scalar *a = x.a + lane, *b = x.b + j * x.b_column;
-  for (Index k = 0; k < x.depth; ++k, a += x.a_stride, b += x.b_depth) {
+  const Index b_depth = contiguous_depth ? 1 : x.b_stride, b_column = contiguous_depth ? x.b_stride : 1;
+  const Scalar *a = x.a + lane, *b = x.b + j * b_column;
+  for (Index k = 0; k < x.depth; ++k, a += x.a_stride, b += b_depth) {
     V a0, a1;
     L::load(a, a0);
     L::load(a + L::width, a1);
 #pragma GCC unroll 12
     for (int i = 0; i < Columns; ++i) {
-      const Scalar bi = b[column(i) * x.b_column];
+      const Scalar bi = b[column(i) * b_column];
       sum[i][0] += a0 * bi;
       sum[i][1] += a1 * bi;
     }
@@ -94,11 +91,9 @@ FLOWMATCH_INLINE inline void multiply_add(const Sums<typename L::Scalar>& x, Ind
   }
 }
 
-/// All columns 0 .. columns - 1 for lanes 0 .. lanes - 1, rounded up to whole
-/// vectors: as many columns at a time as the registers hold, then four at a
-/// time. Where there is something wider, the baseline does without the larger
-/// block.
-template <class Scalar> void add_up(const Sums<Scalar>& x, Index columns, Index lanes) {
+/// All columns 0 .. columns - 1 for lanes 0 .. lanes - 1, rounded up to whole vectors: as many columns at a time as the
+/// registers hold, then four at a time. Where there is something wider, the baseline does without the larger block.
+template <bool contiguous_depth, class Scalar> void add_up(const Sums<Scalar>& x, Index columns, Index lanes) {
   dispatch([=](auto width) FLOWMATCH_INLINE {
     using L = Lanes<Scalar, decltype(width)::bytes>;
     constexpr bool narrow = L::bytes < widest_bytes && L::bytes == baseline_bytes;
@@ -106,10 +101,11 @@ template <class Scalar> void add_up(const Sums<Scalar>& x, Index columns, Index 
     for (Index lane = 0; lane < lanes; lane += 2 * L::width) {
       Index j = 0;
       if constexpr (block > rest)
-        for (; j + block <= columns; j += block) multiply_add<L, block>(x, lane, j, block);
-      for (; j < columns; j += rest) multiply_add<L, rest>(x, lane, j, std::min<Index>(rest, columns - j));
+        for (; j + block <= columns; j += block) multiply_add<L, block, contiguous_depth>(x, lane, j, block);
+      for (; j < columns; j += rest)
+        multiply_add<L, rest, contiguous_depth>(x, lane, j, std::min<Index>(rest, columns - j));
     }
   });
 }
 
-}  // namespace flowmatch::inline FLOWMATCH_ABI::detail
+}
