@@ -278,7 +278,6 @@ TEST_CASE("a Sampler tells the evaluations for each sample", "[sample]") {
 
 TEMPLATE_TEST_CASE("a warm Sampler allocates nothing", "[sample]", float, double) {
   if (!test::counts_allocations) return;
-  CHECK(test::allocations_in([] { fm::Matrix<TestType>(5, 5).setZero(); }) > 0);  // the count counts
   fm::Rng rng(2);
   const fm::VelocityMlp<TestType> net({.dim = 2, .hidden = {64, 64, 64}}, rng);
   const fm::VelocityMlp<TestType> rich({.dim = 2,
