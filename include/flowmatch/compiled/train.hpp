@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The compiled library's losses, optimisers and trainers: those of the nets on the straight path.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "flowmatch/compiled/instantiate.hpp"
 #include "flowmatch/coupling/optimal_transport.hpp"
 #include "flowmatch/field/conditional_velocity_mlp.hpp"

@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cmath>
-#include <string>
 #include <vector>
 
 #include "flowmatch/core/random.hpp"

@@ -13,13 +13,13 @@ inline constexpr Index output_block = 64;
 /// z = W x + b, or z += W x + b where add, in blocks of as many sums at a time as hide their latency. Then, unless
 /// scale is null, y = the layer norm of the first `out` entries of z; its shift stands `stride` behind the scale.
 template <class Scalar>
-void layer_of_one(const Scalar* turned, Index in, Index out, Index stride, const Scalar* x, bool add, Scalar* z,
+void layer_of_one(const Scalar* transposed, Index in, Index out, Index stride, const Scalar* x, bool add, Scalar* z,
                   const Scalar* scale, Scalar* y) {
   dispatch([=](auto width) FLOWMATCH_INLINE {
     using L = Lanes<Scalar, decltype(width)::bytes>;
     constexpr int vectors = most_sums<L>;
     for (Index o = 0; o < stride; o += vectors * L::width)
-      simd::product_of_one<L, vectors>(turned + o, in, stride, x, add, z + o);
+      simd::product_of_one<L, vectors>(transposed + o, in, stride, x, add, z + o);
     if (scale) normalize_one<L>(scale, scale + stride, z, out, y);
   });
 }
@@ -40,9 +40,9 @@ template <std::floating_point Scalar> class MlpOfOne {
       Layer& layer = layers_[std::size_t(l)];
       const auto from = net.layer(l);
       layer.stride = padded(from.out);
-      layer.turned.resize(std::size_t(layer.stride * (from.in + 1)));
-      transpose(from.weight, from.in, from.out, from.in, layer.turned.data(), layer.stride);
-      std::copy_n(from.bias, from.out, layer.turned.data() + layer.stride * from.in);
+      layer.transposed.resize(std::size_t(layer.stride * (from.in + 1)));
+      transpose(from.weight, from.in, from.out, from.in, layer.transposed.data(), layer.stride);
+      std::copy_n(from.bias, from.out, layer.transposed.data() + layer.stride * from.in);
       if (options_.has_norm(l)) {
         const Norm<const Scalar> norm = net.norm(l);
         layer.norm.resize(std::size_t(2 * padded(from.in)));
@@ -61,7 +61,7 @@ template <std::floating_point Scalar> class MlpOfOne {
       const Layer& layer = layers_[std::size_t(l)];
       const bool residual = options_.residual && l > 0 && l < options_.last(), norm = options_.has_norm(l + 1);
       const Index n = options_.width(l + 1);
-      layer_of_one<Scalar>(layer.turned.data(), options_.width(l), n, layer.stride, a_.data(), residual, z_.data(),
+      layer_of_one<Scalar>(layer.transposed.data(), options_.width(l), n, layer.stride, a_.data(), residual, z_.data(),
                            norm ? layers_[std::size_t(l + 1)].norm.data() : nullptr, a_.data());
       if (l == options_.last()) break;
       activate<Scalar>(options_.activation, as_tile(norm ? a_ : z_, n), as_tile(a_, n), as_tile(slope_, n));
@@ -72,7 +72,7 @@ template <std::floating_point Scalar> class MlpOfOne {
  private:
   using Memory = std::vector<Scalar, CacheLineAllocator<Scalar>>;
   struct Layer {
-    Memory turned, norm;  // norm: scale, then shift
+    Memory transposed, norm;  // norm: scale, then shift
     Index stride = 0;
   };
 

@@ -14,21 +14,22 @@ namespace flowmatch::inline FLOWMATCH_VERSION::simd {
 /// As many sums at a time as hide their latency, in vectors.
 template <class L> inline constexpr int most_sums = L::bytes == 64 ? 4 : 8;
 
-/// z = W x + b, or z += W x + b where add, for the outputs of `vectors` vectors, the first of them at turned and z.
+/// z = W x + b, or z += W x + b where add, for the outputs of `vectors` vectors, the first of them at transposed and z.
 template <class L, int vectors>
-FLOWMATCH_INLINE inline void product_of_one(const typename L::Scalar* turned, std::ptrdiff_t in, std::ptrdiff_t stride,
-                                            const typename L::Scalar* x, bool add, typename L::Scalar* z) {
+FLOWMATCH_INLINE inline void product_of_one(const typename L::Scalar* transposed, std::ptrdiff_t in,
+                                            std::ptrdiff_t stride, const typename L::Scalar* x, bool add,
+                                            typename L::Scalar* z) {
   typename L::V sum[vectors] = {}, v;
-  for (std::ptrdiff_t i = 0; i < in; ++i, turned += stride) {
+  for (std::ptrdiff_t i = 0; i < in; ++i, transposed += stride) {
 #pragma GCC unroll 8
     for (int k = 0; k < vectors; ++k) {
-      L::load(turned + k * L::width, v);
+      L::load(transposed + k * L::width, v);
       sum[k] += v * x[i];
     }
   }
 #pragma GCC unroll 8
   for (int k = 0; k < vectors; ++k) {
-    L::load(turned + k * L::width, v);
+    L::load(transposed + k * L::width, v);
     sum[k] += v;
     if (add) {
       L::load(z + k * L::width, v);

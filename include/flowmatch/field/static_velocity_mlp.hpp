@@ -54,8 +54,8 @@ namespace simd {
 constexpr int padded(int size, int n) { return (size + n - 1) / n * n; }
 
 /// How a StaticVelocityMlp keeps its numbers: for each layer scale and shift of the norm before it, if there is one,
-/// then the weights turned round (one_sample_kernel.hpp); every row padded to the widest vector.
-template <class Scalar> struct TurnedLayout {
+/// then the transposed weights (one_sample_kernel.hpp); every row padded to the widest vector.
+template <class Scalar> struct TransposedLayout {
   VelocityMlpArchitecture architecture;
 
   constexpr int stride(int l) const {  ///< of a_l
@@ -121,12 +121,12 @@ template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> 
     const Scalar* from = parameters.data();
     for (int l = 0; l <= last; ++l) {
       const int in = architecture.width(l), out = architecture.width(l + 1), stride = layout.stride(l + 1);
-      Scalar *norm = numbers_.data() + layout.offset(l), *turned = norm + layout.norms(l);
-      for (; norm < turned; norm += layout.stride(l))
+      Scalar *norm = numbers_.data() + layout.offset(l), *transposed = norm + layout.norms(l);
+      for (; norm < transposed; norm += layout.stride(l))
         for (int i = 0; i < in; ++i) norm[i] = *from++;
       for (int o = 0; o < out; ++o)
-        for (int i = 0; i < in; ++i) turned[i * stride + o] = *from++;
-      for (int o = 0; o < out; ++o) turned[in * stride + o] = *from++;
+        for (int i = 0; i < in; ++i) transposed[i * stride + o] = *from++;
+      for (int o = 0; o < out; ++o) transposed[in * stride + o] = *from++;
     }
   }
 
@@ -162,7 +162,7 @@ template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> 
 
  private:
   static constexpr int last = architecture.last(), frequencies = architecture.time_frequencies;
-  static constexpr simd::TurnedLayout<Scalar> layout = {architecture};
+  static constexpr simd::TransposedLayout<Scalar> layout = {architecture};
 
   template <class L> FLOWMATCH_INLINE void evaluate(const Sample& x, Scalar t, const Condition& c, Sample& v) const {
     alignas(Scalar) alignas(simd::widest_bytes) Scalar a[layout.widest()], z[layout.widest()];
@@ -191,11 +191,11 @@ template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> 
     constexpr int in = architecture.width(l), out = architecture.width(l + 1), stride = layout.stride(l + 1);
     constexpr int vectors = simd::padded(out, L::width) / L::width, most = simd::most_sums<L>, rest = vectors % most;
     constexpr bool residual = architecture.residual && l > 0 && l < last;
-    const Scalar* turned = numbers_.data() + layout.offset(l) + layout.norms(l);
+    const Scalar* transposed = numbers_.data() + layout.offset(l) + layout.norms(l);
     int o = 0;
     for (; o < (vectors - rest) * L::width; o += most * L::width)
-      simd::product_of_one<L, most>(turned + o, in, stride, a, residual, z + o);
-    if constexpr (rest > 0) simd::product_of_one<L, rest>(turned + o, in, stride, a, residual, z + o);
+      simd::product_of_one<L, most>(transposed + o, in, stride, a, residual, z + o);
+    if constexpr (rest > 0) simd::product_of_one<L, rest>(transposed + o, in, stride, a, residual, z + o);
     if constexpr (l < last) {
       constexpr bool norm = architecture.has_norm(l + 1);
       const Scalar* scale = numbers_.data() + layout.offset(l + 1);

@@ -4,6 +4,8 @@
 
 #include <charconv>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "flowmatch/io/safetensors.hpp"
 

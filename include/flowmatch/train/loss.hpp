@@ -4,6 +4,7 @@
 #pragma once
 
 #include <span>
+#include <type_traits>
 
 #include "flowmatch/train/backprop.hpp"
 
@@ -50,6 +51,9 @@ MeanSquaredError<Scalar>::MeanSquaredError(const Target& target, const Weights& 
 template <std::floating_point Scalar>
 template <class Y, class Gradient>
 Scalar MeanSquaredError<Scalar>::operator()(const Y& y, Index first, Gradient&& dy) const {
+  using Dy = std::remove_reference_t<Gradient>;
+  static_assert(!Y::IsRowMajor && Y::InnerStrideAtCompileTime == 1, "the columns of y must be contiguous");
+  static_assert(!Dy::IsRowMajor && Dy::InnerStrideAtCompileTime == 1, "the columns of dy must be contiguous");
   const Scalar scale = 1 / Scalar(target_.size());
   detail::check_rows("mean_squared_error", "target", target_.rows(), y.rows());
   Scalar value = 0;
