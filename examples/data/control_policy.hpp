@@ -3,7 +3,7 @@
 // clang-format off
 #pragma once
 
-#include <flowmatch/field/static_velocity_mlp.hpp>
+#include <flowmatch/embedded/static_velocity_mlp.hpp>
 
 inline constexpr flowmatch::VelocityMlpArchitecture policy_architecture = {.dim = 2, .condition_dim = 2, .hidden = {32, 32, 32}, .activation = flowmatch::Activation::silu, .residual = false, .time_frequencies = 0};
 

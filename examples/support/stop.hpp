@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "flowmatch/io/training.hpp"
+#include "flowmatch/io/checkpoint.hpp"
 
 namespace support {
 

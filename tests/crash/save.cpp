@@ -4,7 +4,7 @@
 #include <exception>
 #include <string>
 
-#include "flowmatch/io/checkpoint.hpp"
+#include "flowmatch/io/model_file.hpp"
 
 namespace fm = flowmatch;
 

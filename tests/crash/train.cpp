@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "flowmatch/data/toy.hpp"
-#include "flowmatch/io/training.hpp"
+#include "flowmatch/io/checkpoint.hpp"
 
 namespace fm = flowmatch;
 

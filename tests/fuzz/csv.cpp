@@ -2,7 +2,7 @@
 // Any bytes are a table of finite numbers, with a header or without, or a std::runtime_error.
 #include <stdexcept>
 
-#include "flowmatch/io/csv.hpp"
+#include "flowmatch/format/csv.hpp"
 #include "memory_file.hpp"
 
 namespace fm = flowmatch;

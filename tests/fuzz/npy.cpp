@@ -2,7 +2,7 @@
 // Any bytes are a .npy file, whose array is not larger than they are, or a std::runtime_error.
 #include <stdexcept>
 
-#include "flowmatch/io/npy.hpp"
+#include "flowmatch/format/npy.hpp"
 #include "memory_file.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {

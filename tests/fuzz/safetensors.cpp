@@ -4,8 +4,8 @@
 // checksum, of which the corpus has some, reach what a checksum would hide from changes.
 #include <stdexcept>
 
-#include "flowmatch/io/flow_model.hpp"
-#include "flowmatch/io/training.hpp"
+#include "flowmatch/io/checkpoint.hpp"
+#include "flowmatch/io/flow_model_file.hpp"
 #include "memory_file.hpp"
 
 namespace fm = flowmatch;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Writes assignment.txt: the least total of linear assignment problems, by SciPy's linear_sum_assignment.
 
-Each line: kind n seed total. The costs are recomputed by tests/unit/coupling/assignment_test.cpp from these formulas:
+Each line: kind n seed total. The costs are recomputed by tests/unit/assignment/assignment_test.cpp from these formulas:
   integer    c_ij = (7919 i^2 + 104729 j^2 + 31337 i j + seed) mod 10007
   tied       c_ij = (7919 i^2 + 104729 j^2 + 31337 i j + seed) mod 5
   distance   c_ij = |x_i - y_j|^2, x_i = (p(2 i), p(2 i + 1)), y_j = (p(2 n + 2 j), p(2 n + 2 j + 1)),

@@ -2,7 +2,7 @@
 """Writes npy/*.npy: arrays of every supported dtype, order and version, as NumPy itself saves them.
 
 Element e, counted in C order, is (37 e mod 101) - 50, or 37 e mod 101 for unsigned types; for floats divided by 8.
-tests/unit/io/npy_test.cpp recomputes them, and compares f4, f8 and f4_no_samples with what save_npy writes. Needs numpy.
+tests/unit/format/npy_test.cpp recomputes them, and compares f4, f8 and f4_no_samples with what save_npy writes. Needs numpy.
 """
 import pathlib
 

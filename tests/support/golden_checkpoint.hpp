@@ -2,8 +2,8 @@
 // What the files in tests/golden/checkpoint hold: numbers that any machine computes alike.
 #pragma once
 
-#include "flowmatch/io/flow_model.hpp"
-#include "flowmatch/io/training.hpp"
+#include "flowmatch/io/checkpoint.hpp"
+#include "flowmatch/io/flow_model_file.hpp"
 
 namespace test {
 

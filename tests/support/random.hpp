@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <flowmatch/core/random.hpp>
+#include <flowmatch/random/random.hpp>
 
 namespace test {
 

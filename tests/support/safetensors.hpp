@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string>
 
-#include "flowmatch/io/safetensors.hpp"
+#include "flowmatch/format/safetensors.hpp"
 #include "support/files.hpp"
 
 namespace test {

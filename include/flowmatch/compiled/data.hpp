@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 // The compiled library's random numbers, data and paths.
 #include "flowmatch/compiled/instantiate.hpp"
-#include "flowmatch/data/draw.hpp"
-#include "flowmatch/data/drop_condition.hpp"
 #include "flowmatch/data/normalizer.hpp"
 #include "flowmatch/data/toy.hpp"
 #include "flowmatch/path/noisy.hpp"
 #include "flowmatch/path/path.hpp"
+#include "flowmatch/random/draw.hpp"
+#include "flowmatch/random/drop_condition.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 FLOWMATCH_INSTANTIATE void fill_uniform(Rng&, std::span<FLOWMATCH_SCALAR>);
 FLOWMATCH_INSTANTIATE void fill_uniform(Rng&, Eigen::PlainObjectBase<Matrix<FLOWMATCH_SCALAR>>&);
@@ -55,4 +56,5 @@ FLOWMATCH_INSTANTIATE Matrix<FLOWMATCH_SCALAR> rings(Rng&, Index, double);
 FLOWMATCH_INSTANTIATE Matrix<FLOWMATCH_SCALAR> s_curve(Rng&, Index, double);
 }
 
+}
 }

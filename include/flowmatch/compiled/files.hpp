@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // The compiled library's files: of nets, of models, of trainings on the straight path, and of numbers.
 #include "flowmatch/compiled/instantiate.hpp"
+#include "flowmatch/embedded/write_header.hpp"
+#include "flowmatch/format/csv.hpp"
+#include "flowmatch/format/npy.hpp"
 #include "flowmatch/io/checkpoint.hpp"
-#include "flowmatch/io/csv.hpp"
-#include "flowmatch/io/flow_model.hpp"
-#include "flowmatch/io/header.hpp"
-#include "flowmatch/io/npy.hpp"
+#include "flowmatch/io/flow_model_file.hpp"
+#include "flowmatch/io/model_file.hpp"
 #include "flowmatch/io/state_dict.hpp"
-#include "flowmatch/io/training.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 #define FLOWMATCH_NET(Net)                                                                  \
   FLOWMATCH_INSTANTIATE void save(const std::string&, const Net&);                          \
@@ -31,4 +32,5 @@ FLOWMATCH_INSTANTIATE void save_npy(const std::string&, const Eigen::MatrixBase<
 FLOWMATCH_INSTANTIATE Table<FLOWMATCH_SCALAR> load_csv(const std::string&, const CsvOptions&);
 FLOWMATCH_INSTANTIATE void save_csv(const std::string&, const Table<FLOWMATCH_SCALAR>&);
 
+}
 }

@@ -4,7 +4,9 @@
 #include "flowmatch/compiled/instantiate.hpp"
 #include "flowmatch/field/one_sample.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI::detail {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
+namespace detail {
 
 FLOWMATCH_INSTANTIATE void transpose(const FLOWMATCH_SCALAR*, Index, Index, Index, FLOWMATCH_SCALAR*, Index);
 FLOWMATCH_INSTANTIATE void add_up<true>(const Sums<FLOWMATCH_SCALAR>&, Index, Index);
@@ -31,4 +33,6 @@ FLOWMATCH_INSTANTIATE void normalize_tangent<FLOWMATCH_SCALAR>(const Norm<const 
 FLOWMATCH_INSTANTIATE void layer_of_one(const FLOWMATCH_SCALAR*, Index, Index, Index, const FLOWMATCH_SCALAR*, bool,
                                         FLOWMATCH_SCALAR*, const FLOWMATCH_SCALAR*, FLOWMATCH_SCALAR*);
 
+}
+}
 }

@@ -4,13 +4,14 @@
 #include "flowmatch/coupling/conditional_transport.hpp"
 #include "flowmatch/coupling/entropic_transport.hpp"
 #include "flowmatch/coupling/optimal_transport.hpp"
-#include "flowmatch/metric/energy.hpp"
+#include "flowmatch/metric/energy_distance.hpp"
 #include "flowmatch/metric/maximum_mean_discrepancy.hpp"
-#include "flowmatch/metric/nearest.hpp"
+#include "flowmatch/metric/memorization.hpp"
 #include "flowmatch/metric/sliced_wasserstein.hpp"
 #include "flowmatch/metric/wasserstein.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 FLOWMATCH_INSTANTIATE class detail::Assignment<FLOWMATCH_SCALAR>;
 FLOWMATCH_INSTANTIATE class OptimalTransport<FLOWMATCH_SCALAR>;
@@ -33,4 +34,5 @@ FLOWMATCH_INSTANTIATE NearestSamples nearest_samples(const Matrix<FLOWMATCH_SCAL
 FLOWMATCH_INSTANTIATE double median_nearest_distance(const Matrix<FLOWMATCH_SCALAR>&, MatrixIn<FLOWMATCH_SCALAR>);
 FLOWMATCH_INSTANTIATE double memorized_fraction(const Matrix<FLOWMATCH_SCALAR>&, MatrixIn<FLOWMATCH_SCALAR>, double);
 
+}
 }

@@ -4,13 +4,14 @@
 // more time than most programs save.
 #include "flowmatch/compiled/instantiate.hpp"
 #include "flowmatch/field/conditional_velocity_mlp.hpp"
-#include "flowmatch/field/guidance.hpp"
 #include "flowmatch/sample/likelihood.hpp"
 #include "flowmatch/sample/sample.hpp"
 #include "flowmatch/sample/solver_report.hpp"
 #include "flowmatch/sample/stochastic.hpp"
+#include "flowmatch/transform/guidance.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 #define FLOWMATCH_SAMPLE(Field, Solver)                                                                                \
   FLOWMATCH_INSTANTIATE Matrix<FLOWMATCH_SCALAR> sample(const Field&, MatrixIn<FLOWMATCH_SCALAR>, Rng&, const Solver&, \
@@ -59,4 +60,5 @@ FLOWMATCH_NET(ConditionalVelocityMlp<FLOWMATCH_SCALAR>)
 #undef FLOWMATCH_STOCHASTIC
 #undef FLOWMATCH_LIKELIHOOD
 
+}
 }

@@ -11,7 +11,8 @@
 #include "flowmatch/train/coupled_batches.hpp"
 #include "flowmatch/train/trainer.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 // What is made from a view of a net's parameters, or from a vector.
 #define FLOWMATCH_FROM_PARAMETERS(Type, ...)                                                                         \
@@ -66,4 +67,5 @@ FLOWMATCH_TRAINING(VelocityMlp<FLOWMATCH_SCALAR>)
 FLOWMATCH_TRAINING(ConditionalVelocityMlp<FLOWMATCH_SCALAR>)
 #undef FLOWMATCH_TRAINING
 
+}
 }

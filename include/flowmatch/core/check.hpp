@@ -14,7 +14,8 @@
 
 #include "flowmatch/core/error.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// True unless x is infinite or NaN. Reads the exponent bits, so that it holds under -ffast-math too, where
 /// std::isfinite answers true for NaN.
@@ -170,5 +171,6 @@ template <class A, class B> bool overlap(const Eigen::DenseBase<A>& a, const Eig
   return overlap(memory_of(a), memory_of(b));
 }
 
+}
 }
 }

@@ -9,7 +9,8 @@
 
 #include "flowmatch/core/types.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -58,4 +59,5 @@ class Crc32 {
   std::uint32_t rest_ = ~std::uint32_t(0);
 };
 
+}
 }

@@ -12,7 +12,8 @@
 
 #include "flowmatch/core/types.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 namespace detail {
 
 #if defined(__cpp_exceptions)
@@ -52,5 +53,6 @@ template <class Error, class F, class Explain> auto explained(const F& f, const 
 
 #endif
 
+}
 }
 }

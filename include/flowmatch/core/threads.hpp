@@ -10,7 +10,8 @@
 
 #include "flowmatch/core/check.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// n threads, the calling one among them. Objects may share a team in turn, not at the same time, and it must outlive
 /// them. Idle threads spin for some microseconds, so that the many short calls of a training loop find them awake, and
@@ -113,5 +114,6 @@ struct Share {
 };
 inline Share share(Index count, int i, int n) { return {count * i / n, count * (i + 1) / n}; }
 
+}
 }
 }

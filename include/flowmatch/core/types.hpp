@@ -28,7 +28,8 @@
   FLOWMATCH_ABI_EXPAND(FLOWMATCH_VERSION_MAJOR, FLOWMATCH_VERSION_MINOR, FLOWMATCH_VERSION_PATCH, \
                        EIGEN_MAX_ALIGN_BYTES, FLOWMATCH_ABI_ERRORS)
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 using Index = Eigen::Index;
 static_assert(sizeof(Index) == 8 && std::endian::native == std::endian::little,
@@ -79,5 +80,6 @@ template <std::floating_point Scalar> Eigen::Ref<Matrix<Scalar>> columns_of(Matr
   return writable(x.data() + first * x.outerStride(), x.rows(), n, x.outerStride());
 }
 
+}
 }
 }

@@ -8,7 +8,8 @@
 
 #include "flowmatch/coupling/optimal_transport.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// Optimal transport within classes, for conditions that take few values: columns of c that are equal, bit for bit,
 /// form a class. It is the limit of a large weight on the condition, without its rounding, and faster than
@@ -178,4 +179,5 @@ std::span<const Index> ConditionalTransport<Scalar>::operator()(MatrixIn<Scalar>
   return problem_.solve();
 }
 
+}
 }

@@ -6,9 +6,10 @@
 #include <span>
 #include <vector>
 
-#include "flowmatch/core/random.hpp"
+#include "flowmatch/random/random.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// coupling(x0, x1, c, rng) gives the column of x1 for each column of x0, in memory of the coupling's own that holds
 /// until its next call: not for a temporary, whose memory is gone with it. x0, x1: dim x n; c: condition_dim x n, where
@@ -50,4 +51,5 @@ template <std::floating_point Scalar = float> class Identity {
   std::vector<Index> pairs_;
 };
 
+}
 }

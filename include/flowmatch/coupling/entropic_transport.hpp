@@ -4,12 +4,13 @@
 // sigma^2 (Tong et al. 2023).
 #pragma once
 
-#include "flowmatch/core/elementary.hpp"
-#include "flowmatch/core/simd.hpp"
+#include "flowmatch/assignment/squared_distances.hpp"
 #include "flowmatch/coupling/coupling.hpp"
-#include "flowmatch/coupling/squared_distances.hpp"
+#include "flowmatch/kernel/elementary.hpp"
+#include "flowmatch/kernel/instruction_set.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct EntropicTransportOptions {
   double epsilon = 0.05;        ///< weight of the entropy, in the units of the data squared, > 0
@@ -210,4 +211,5 @@ template <std::floating_point Scalar> Matrix<Scalar> EntropicTransport<Scalar>::
   return p / (Scalar(n_) * Scalar(n_));
 }
 
+}
 }

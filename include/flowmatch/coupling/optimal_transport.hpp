@@ -4,11 +4,12 @@
 // straighter.
 #pragma once
 
-#include "flowmatch/coupling/assignment.hpp"
+#include "flowmatch/assignment/assignment.hpp"
+#include "flowmatch/assignment/squared_distances.hpp"
 #include "flowmatch/coupling/coupling.hpp"
-#include "flowmatch/coupling/squared_distances.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// Pairs columns of x0 and x1 by a permutation: every column appears once.
 ///
@@ -60,4 +61,5 @@ template <std::floating_point Scalar> Pairs OptimalTransport<Scalar>::draw(Rng& 
   return {from_, to_};
 }
 
+}
 }

@@ -9,7 +9,8 @@
 
 #include "flowmatch/core/check.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// z = normalizer(x) before training, x = normalizer.inverse(z) after sampling, for data or for conditions. A value,
 /// and four plain members: fit them, or set your own.
@@ -159,4 +160,5 @@ void check_normalizer(const char* where, const std::string& name, const Normaliz
 
 }
 
+}
 }

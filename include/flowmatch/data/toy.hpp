@@ -11,9 +11,10 @@
 #include <numbers>
 #include <vector>
 
-#include "flowmatch/core/random.hpp"
+#include "flowmatch/random/random.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -156,4 +157,5 @@ template <std::floating_point Scalar = float> Matrix<Scalar> s_curve(Rng& rng, I
 
 }
 
+}
 }

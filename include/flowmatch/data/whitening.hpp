@@ -10,7 +10,8 @@
 
 #include "flowmatch/data/normalizer.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// A Normalizer onto the first principal components of data, dim x n, whose covariance (over n) becomes I. They are
 /// those of the standardised rows, so that units do not decide what is principal, and in order of falling deviation;
@@ -53,4 +54,5 @@ template <std::floating_point Scalar> Normalizer<Scalar> whitening(const Matrix<
   return normalizer;
 }
 
+}
 }

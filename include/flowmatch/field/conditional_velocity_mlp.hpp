@@ -10,7 +10,8 @@
 #include "flowmatch/field/embedding.hpp"
 #include "flowmatch/field/velocity_mlp.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct ConditionalVelocityMlpOptions {
   Index dim = 0;                   ///< rows of a sample, >= 1
@@ -222,4 +223,5 @@ void ConditionalVelocityMlp<ScalarType>::OneSample::operator()(MatrixIn<Scalar> 
   net_(x, t, e_, v);
 }
 
+}
 }

@@ -8,7 +8,9 @@
 
 #include "flowmatch/core/check.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI::detail {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
+namespace detail {
 
 /// Sizes, and the order of the learned numbers: the table, row by row, then the vector for no condition.
 struct EmbeddingShape {
@@ -41,4 +43,6 @@ template <class Scalar> void embed_back(const EmbeddingShape& shape, Index label
   for (Index i = 0; i < shape.vector_dim; ++i) gradient[shape.table_size() + i] += de[shape.embedding_dim + i];
 }
 
+}
+}
 }

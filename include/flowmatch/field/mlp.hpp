@@ -11,11 +11,12 @@
 #include <cmath>
 #include <vector>
 
-#include "flowmatch/core/random.hpp"
-#include "flowmatch/field/elementwise.hpp"
 #include "flowmatch/field/mlp_options.hpp"
+#include "flowmatch/kernel/elementwise.hpp"
+#include "flowmatch/random/random.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// The net is a value: options and one contiguous parameter vector, in the order layers.0.weight [out, in] (row-major),
 /// layers.0.bias, then for each further layer norms.l.weight, norms.l.bias (residual blocks only), layers.l.weight,
@@ -294,4 +295,5 @@ void Mlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& 
   detail::write<Scalar>(jvp_tile(dx.cols(), workspace), dy);
 }
 
+}
 }

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "flowmatch/field/activation.hpp"
+#include "flowmatch/kernel/activation_name.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct MlpOptions {
   Index in = 0;                    ///< rows of the input, >= 1
@@ -77,4 +78,5 @@ inline std::vector<ParameterBlock> mlp_layout(const MlpOptions& o) {
 
 }
 
+}
 }

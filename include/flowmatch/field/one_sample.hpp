@@ -3,9 +3,11 @@
 #pragma once
 
 #include "flowmatch/field/mlp.hpp"
-#include "flowmatch/field/one_sample_kernel.hpp"
+#include "flowmatch/kernel/one_sample_kernel.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI::detail {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
+namespace detail {
 
 /// Outputs are padded to a multiple of this, which the vectors of every instruction set divide.
 inline constexpr Index output_block = 64;
@@ -85,4 +87,6 @@ template <std::floating_point Scalar> class MlpOfOne {
   Memory a_, z_, slope_;
 };
 
+}
+}
 }

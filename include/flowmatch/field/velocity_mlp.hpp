@@ -5,10 +5,11 @@
 
 #include <numbers>
 
+#include "flowmatch/field/field.hpp"
 #include "flowmatch/field/one_sample.hpp"
-#include "flowmatch/field/trainable.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct VelocityMlpOptions {
   Index dim = 0;                   ///< rows of a sample, >= 1
@@ -269,4 +270,5 @@ void VelocityMlp<ScalarType>::OneSample::operator()(MatrixIn<Scalar> x, RowVecto
   std::copy_n(mlp_(), options_.dim, v.data());
 }
 
+}
 }

@@ -3,12 +3,13 @@
 // order, such as "polynomial 2 0.001".
 #pragma once
 
-#include "flowmatch/field/normalized.hpp"
 #include "flowmatch/io/metadata.hpp"
 #include "flowmatch/path/noisy.hpp"
-#include "flowmatch/path/time.hpp"
+#include "flowmatch/path/time_sampler.hpp"
+#include "flowmatch/transform/normalized.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -61,4 +62,5 @@ template <class T, class W> std::string description(const WeightedTime<T, W>& t)
   return description(t.times) + ", weight " + description(t.weight);
 }
 
+}
 }

@@ -7,9 +7,11 @@
 #include <string>
 #include <string_view>
 
-#include "flowmatch/io/safetensors.hpp"
+#include "flowmatch/format/safetensors.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI::detail {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
+namespace detail {
 
 /// The shortest text that from_chars reads as the same number.
 inline std::string text_of(double value) {
@@ -100,4 +102,6 @@ class Metadata {
   std::vector<char> used_;
 };
 
+}
+}
 }

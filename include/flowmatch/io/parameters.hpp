@@ -5,7 +5,9 @@
 #include "flowmatch/field/mlp.hpp"
 #include "flowmatch/io/tensor_numbers.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI::detail {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
+namespace detail {
 
 /// The tensor of each block, from a file in which block i has the name names[i] ("": it has none; without names: its
 /// own), with these shapes, in any order, and which holds nothing else; all that is missing, unknown or of another
@@ -70,4 +72,6 @@ template <class Scalar> Safetensors file_of(const std::vector<ParameterBlock>& b
   return file;
 }
 
+}
+}
 }

@@ -4,7 +4,8 @@
 
 #include "flowmatch/io/parameters.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// Which tensor of a file is which block of a net: {"layers.0.weight", "encoder.weight"}, for instance.
 using TensorNames = std::vector<std::pair<std::string, std::string>>;
@@ -99,4 +100,5 @@ template <class Net> void load_state_dict(const std::string& path, Net& net, con
       detail::read_parameters<typename Net::Scalar>(file, blocks, &found, "", "the tensors of this net"));
 }
 
+}
 }

@@ -2,9 +2,10 @@
 // The numbers of a safetensors tensor, converted: F64, F32, F16 and BF16 to real numbers, I64 and U8 to indices.
 #pragma once
 
-#include "flowmatch/io/safetensors.hpp"
+#include "flowmatch/format/safetensors.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -71,4 +72,5 @@ inline std::vector<std::int64_t> tensor_indices(const Safetensors& file, const T
   return indices;
 }
 
+}
 }

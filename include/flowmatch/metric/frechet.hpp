@@ -9,9 +9,10 @@
 #include <Eigen/Eigenvalues>
 #include <limits>
 
-#include "flowmatch/metric/sets.hpp"
+#include "flowmatch/metric/samples.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -59,4 +60,5 @@ template <std::floating_point Scalar> double frechet_distance(const Matrix<Scala
   return detail::frechet_distance(x.template cast<double>(), y.template cast<double>());
 }
 
+}
 }

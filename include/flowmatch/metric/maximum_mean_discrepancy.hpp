@@ -5,9 +5,10 @@
 
 #include <cmath>
 
-#include "flowmatch/metric/sets.hpp"
+#include "flowmatch/metric/samples.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// MMD between the columns of x (dim x n) and of y (dim x m), without units: 0 if and only if the sets are equal as
 /// distributions, at most sqrt(2). The kernel is the mean of Gaussian kernels of the given bandwidths s (standard
@@ -65,4 +66,5 @@ template <std::floating_point Scalar> double median_distance(const Matrix<Scalar
   return detail::median(std::move(distances));
 }
 
+}
 }

@@ -12,7 +12,8 @@
 
 #include "flowmatch/ode/adaptive.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct PathEnergy {
   double energy = 0;        ///< E int |v|^2 dt
@@ -76,4 +77,5 @@ inline double normalized_path_energy(double energy, double w2) {
   return std::abs(energy / (w2 * w2) - 1);
 }
 
+}
 }

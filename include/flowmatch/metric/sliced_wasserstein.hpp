@@ -5,9 +5,10 @@
 
 #include <cmath>
 
-#include "flowmatch/metric/sets.hpp"
+#include "flowmatch/metric/samples.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -56,4 +57,5 @@ double sliced_wasserstein2(const Matrix<Scalar>& x, MatrixIn<Scalar> y, Index pr
   return std::sqrt(sum / double(projections));
 }
 
+}
 }

@@ -6,10 +6,11 @@
 #include <cmath>
 #include <vector>
 
-#include "flowmatch/coupling/assignment.hpp"
-#include "flowmatch/metric/sets.hpp"
+#include "flowmatch/assignment/assignment.hpp"
+#include "flowmatch/metric/samples.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// W2 between the columns of x and of y, in the units of the data (the root of the mean squared distance of the optimal
 /// pairing). x, y: dim x n, n >= 1, finite; computed in double. Throws std::invalid_argument otherwise. O(n^3) at worst
@@ -38,4 +39,5 @@ template <std::floating_point Scalar> double wasserstein2_floor(const Matrix<Sca
   return wasserstein2(x, y);
 }
 
+}
 }

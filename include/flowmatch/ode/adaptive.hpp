@@ -5,7 +5,8 @@
 #include "flowmatch/ode/adaptive_tile.hpp"
 #include "flowmatch/ode/integrate.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// What carries samples along a field: a stepper on a grid of times, or a method that chooses its steps.
 template <class S>
@@ -124,4 +125,5 @@ AdaptiveReport integrate(F&& f, Matrix<Scalar>& x, const M& method, const OdeOpt
   return integrate(f, x, Matrix<Scalar>(0, x.cols()), method, options, observe);
 }
 
+}
 }

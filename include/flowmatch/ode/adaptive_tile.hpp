@@ -7,9 +7,10 @@
 #include <cmath>
 #include <limits>
 
-#include "flowmatch/ode/embedded.hpp"
+#include "flowmatch/ode/embedded_pair.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// How the way of a sample ended.
 enum class OdeStatus {
@@ -254,5 +255,6 @@ void adaptive_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const M& metho
   }
 }
 
+}
 }
 }

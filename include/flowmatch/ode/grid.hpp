@@ -10,7 +10,8 @@
 
 #include "flowmatch/core/check.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -45,4 +46,5 @@ inline std::vector<double> shifted_grid(Index steps, double shift) {
   return detail::warped_grid("shifted_grid", steps, [=](double u) { return u / (u + shift * (1 - u)); });
 }
 
+}
 }

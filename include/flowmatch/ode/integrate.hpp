@@ -5,7 +5,8 @@
 #include "flowmatch/core/check.hpp"
 #include "flowmatch/ode/stepper.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct OdeOptions {
   Index steps = 50;               ///< number of intervals, >= 1: t_i = from + i (to - from) / steps
@@ -94,4 +95,5 @@ OdeReport integrate(F&& f, Matrix<Scalar>& x, const S& stepper, const OdeOptions
   return integrate(f, x, Matrix<Scalar>(0, x.cols()), stepper, options, observe);
 }
 
+}
 }

@@ -4,7 +4,8 @@
 
 #include "flowmatch/ode/stepper.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// x += h ((1 + r / 2) v - r / 2 v'), v' being the velocity of the step before and r = h / h' (eq. 31). The first step
 /// of a way is a midpoint step, which takes one evaluation more.
@@ -32,4 +33,5 @@ struct AdamsBashforth2 {
   }
 };
 
+}
 }

@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "flowmatch/core/types.hpp"
-#include "flowmatch/ode/table.hpp"
+#include "flowmatch/ode/tableau.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// What can be integrated: f(x, t, c, v) writes v = dx/dt. x, v: dim x n; t: n times, one per sample; c: conditions,
 /// one column per sample, 0 rows if there are none. v comes with its size. A lambda may take (const auto& x,
@@ -104,4 +105,5 @@ using Heun = RungeKutta<table::Heun>;                        ///< second order, 
 using Rk4 = RungeKutta<table::Rk4>;                          ///< the classic fourth order, four evaluations
 using Rk4ThreeEighths = RungeKutta<table::Rk4ThreeEighths>;  ///< Kutta's 3/8 rule, the other fourth order with four
 
+}
 }

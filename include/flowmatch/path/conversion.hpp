@@ -7,7 +7,8 @@
 
 #include "flowmatch/path/path.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// What a field or a net says about a point x_t: an expectation given x_t.
 enum class Prediction {
@@ -103,4 +104,5 @@ template <std::floating_point Scalar> Scalar scaled_score(const ScheduleValue<do
   return Scalar(s.alpha / d) * v - Scalar(s.alpha_dot / d) * x;
 }
 
+}
 }

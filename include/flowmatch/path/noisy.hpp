@@ -5,7 +5,8 @@
 
 #include "flowmatch/path/path.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// Standard deviation of the noise at one time, and its derivative with respect to time.
 struct NoiseValue {
@@ -101,4 +102,5 @@ void LipmanPath::sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Ma
   }
 }
 
+}
 }

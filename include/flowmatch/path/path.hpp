@@ -2,10 +2,11 @@
 // Probability paths: the point x_t between a start x0 and an end x1, and the velocity u_t with which it moves.
 #pragma once
 
-#include "flowmatch/core/random.hpp"
 #include "flowmatch/path/schedule.hpp"
+#include "flowmatch/random/random.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// Anything with path.sample(x0, x1, t, x_t, u_t).
 template <class P>
@@ -95,4 +96,5 @@ using VariancePreservingPath = AffinePath<VariancePreservingSchedule>;
 using LinearVariancePreservingPath = AffinePath<LinearVariancePreservingSchedule>;
 using CosinePath = AffinePath<CosineSchedule>;
 
+}
 }

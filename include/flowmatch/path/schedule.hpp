@@ -12,7 +12,8 @@
 
 #include "flowmatch/core/check.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// The two coefficients at one time and their derivatives with respect to time.
 template <std::floating_point Scalar> struct ScheduleValue { Scalar alpha, sigma, alpha_dot, sigma_dot; };
@@ -122,4 +123,5 @@ struct BalancedSchedule {
   }
 };
 
+}
 }

@@ -8,7 +8,8 @@
 #include "flowmatch/field/velocity_mlp.hpp"
 #include "flowmatch/sample/sample.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// A net that was trained on normalizer(data) and condition_normalizer(conditions). A value with plain members. The net
 /// is any field: VelocityMlp, or ConditionalVelocityMlp, whose label, the first row of c, the condition_normalizer must
@@ -55,4 +56,5 @@ Matrix<typename Net::Scalar> sample(const FlowModel<Net>& model, MatrixIn<typena
   return model.normalizer.inverse(sample(model.net, model.condition_normalizer(c), rng, solver, options));
 }
 
+}
 }

@@ -8,13 +8,14 @@
 #include <limits>
 #include <numbers>
 
-#include "flowmatch/core/random.hpp"
 #include "flowmatch/core/threads.hpp"
-#include "flowmatch/field/kernel.hpp"
-#include "flowmatch/field/trainable.hpp"
+#include "flowmatch/field/field.hpp"
+#include "flowmatch/kernel/products.hpp"
 #include "flowmatch/ode/adaptive.hpp"
+#include "flowmatch/random/random.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// How the entries of Hutchinson's probes are distributed: +1 or -1, which has the least variance and none if the
 /// Jacobian is diagonal, or standard normal.
@@ -235,4 +236,5 @@ SamplesWithLogLikelihood<typename Field::Scalar> sample_with_log_likelihood(cons
   return sample_with_log_likelihood(field, Matrix<typename Field::Scalar>(0, n), rng, solver, options);
 }
 
+}
 }

@@ -2,13 +2,14 @@
 // Generation: start points, noise or your own, carried through the field from t = 0 to 1.
 #pragma once
 
-#include "flowmatch/core/random.hpp"
 #include "flowmatch/core/threads.hpp"
-#include "flowmatch/field/kernel.hpp"
-#include "flowmatch/field/trainable.hpp"
+#include "flowmatch/field/field.hpp"
+#include "flowmatch/kernel/products.hpp"
 #include "flowmatch/ode/adaptive.hpp"
+#include "flowmatch/random/random.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
@@ -155,4 +156,5 @@ Matrix<typename Field::Scalar> transport(const Field& field, MatrixIn<typename F
   return transport(field, x0, Matrix<typename Field::Scalar>(0, x0.cols()), solver, options);
 }
 
+}
 }

@@ -8,7 +8,8 @@
 #include "flowmatch/ode/multistep.hpp"
 #include "flowmatch/sample/sample.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// One solver with one number of steps, or with one tolerance.
 struct SolverRow {
@@ -89,4 +90,5 @@ inline std::string solver_table(const std::vector<SolverRow>& rows) {
   return table;
 }
 
+}
 }

@@ -8,12 +8,13 @@
 
 #include <cmath>
 
-#include "flowmatch/core/random.hpp"
-#include "flowmatch/field/trainable.hpp"
+#include "flowmatch/field/field.hpp"
 #include "flowmatch/ode/integrate.hpp"
 #include "flowmatch/path/conversion.hpp"
+#include "flowmatch/random/random.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// How much noise: r = g^2 / (2 sigma_t) from the schedule's values at t, finite on all of [0, 1]. With g^2 = 2 r
 /// sigma_t the noise fades where the score grows, at t = 1. Any function of this form will do.
@@ -132,4 +133,5 @@ Matrix<typename Field::Scalar> sample_stochastic(const Field& field, Index n, Rn
   return sample_stochastic(field, Matrix<typename Field::Scalar>(0, n), rng, diffusion, method, options, schedule);
 }
 
+}
 }

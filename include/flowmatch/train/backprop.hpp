@@ -16,10 +16,11 @@
 #include <vector>
 
 #include "flowmatch/core/threads.hpp"
+#include "flowmatch/field/field.hpp"
 #include "flowmatch/field/mlp.hpp"
-#include "flowmatch/field/trainable.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// For a TrainableField or an Mlp. Owns the scratch memory: make it once, use it in every step. After the first step of
 /// the largest batch size it allocates nothing. One for each thread of yours. A team of threads shares the tiles of a
@@ -170,4 +171,5 @@ typename Net::Scalar Backprop<Net>::operator()(const Net& net, MatrixIn<Scalar> 
              });
 }
 
+}
 }

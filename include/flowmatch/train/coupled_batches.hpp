@@ -4,11 +4,12 @@
 
 #include <optional>
 
-#include "flowmatch/core/prefetch.hpp"
 #include "flowmatch/coupling/coupling.hpp"
-#include "flowmatch/data/draw.hpp"
+#include "flowmatch/random/draw.hpp"
+#include "flowmatch/train/prefetch.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct CoupledBatchesOptions {
   Index coupled = 1024;  ///< samples that are coupled at a time, >= 1; batches are pieces of them
@@ -125,4 +126,5 @@ template <std::floating_point Scalar, Coupling<Scalar> C, class Source = NormalS
   std::optional<Prefetch<Group, Make>> groups_;  // last: its thread uses the others
 };
 
+}
 }

@@ -4,7 +4,8 @@
 
 #include "flowmatch/core/check.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 struct EmaOptions {
   double decay = 0.999;  ///< in [0, 1); the average looks back over about 1 / (1 - decay) steps
@@ -49,4 +50,5 @@ template <class Derived> Ema(const Eigen::MatrixBase<Derived>&) -> Ema<typename 
 template <class Derived> Ema(const Eigen::MatrixBase<Derived>&, EmaOptions) -> Ema<typename Derived::Scalar>;
 template <class Derived> Ema(const Eigen::MatrixBase<Derived>&, EmaOptions, Index) -> Ema<typename Derived::Scalar>;
 
+}
 }

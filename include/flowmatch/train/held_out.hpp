@@ -6,12 +6,13 @@
 #include <span>
 #include <vector>
 
-#include "flowmatch/data/draw.hpp"
-#include "flowmatch/field/kernel.hpp"
-#include "flowmatch/field/trainable.hpp"
+#include "flowmatch/field/field.hpp"
+#include "flowmatch/kernel/products.hpp"
 #include "flowmatch/path/path.hpp"
+#include "flowmatch/random/draw.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// The loss of eq. 5 in docs/math.md, without a gradient, on pairs and times that are fixed once, so that its values
 /// compare, from one step to another and from one net to another. A net that learns its data by heart has a falling
@@ -101,5 +102,6 @@ HeldOutLoss<Field> take_held_out(const Field& field, const P& path, MatrixIn<typ
   return {field, x_t, t, held_c, u_t};
 }
 
+}
 }
 }

@@ -9,7 +9,8 @@
 
 #include "flowmatch/core/check.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// peak min(1, (k + 1) / warmup): linear growth over the first warmup steps, then constant.
 struct WarmupRate {
@@ -33,4 +34,5 @@ struct CosineRate {
   }
 };
 
+}
 }

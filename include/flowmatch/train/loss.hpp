@@ -8,7 +8,8 @@
 
 #include "flowmatch/train/backprop.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 /// Output loss: mean over all entries of weight_j (y_ij - target_ij)^2, without weights as PyTorch's MSELoss.
 /// A view of its arguments: made for one call of Backprop.
@@ -174,4 +175,5 @@ typename Field::Scalar FlowMatchingLoss<Field>::operator()(const Field& field, M
   return backprop_(field, x_t, t, c, mean_squared_error(u_t, weights), gradient, where, "x_t");
 }
 
+}
 }

@@ -11,26 +11,27 @@
 #include <vector>
 
 #include "flowmatch/core/checksum.hpp"
-#include "flowmatch/data/drop_condition.hpp"
 #include "flowmatch/ode/integrate.hpp"
 #include "flowmatch/path/noisy.hpp"
-#include "flowmatch/path/time.hpp"
-#include "flowmatch/train/adam.hpp"
+#include "flowmatch/path/time_sampler.hpp"
+#include "flowmatch/random/drop_condition.hpp"
 #include "flowmatch/train/ema.hpp"
 #include "flowmatch/train/held_out.hpp"
 #include "flowmatch/train/loss.hpp"
-#include "flowmatch/train/training.hpp"
+#include "flowmatch/train/optimizer.hpp"
+#include "flowmatch/train/trainer_options.hpp"
 
-namespace flowmatch::inline FLOWMATCH_ABI {
+namespace flowmatch {
+inline namespace FLOWMATCH_ABI {
 
 template <class P>
 concept PathOfAnyKind = Path<P> || NoisyPath<P> || PathFromNoise<P>;
 
 /// Trains a net, which must outlive this object, from the weights that it has. Each run is a training of its own, with
-/// a new optimiser and average, unless resume() comes before it (in files: io/training.hpp). During a run the net has
+/// a new optimiser and average, unless resume() comes before it (in files: io/checkpoint.hpp). During a run the net has
 /// the weights of the step. After it, unless ema_decay is 0, it has their average, as one wants it for sampling, or
 /// with keep_best those of the least held-out loss; last() has the weights of the last step. The path is any of the
-/// three kinds of path/path.hpp, and the times come from any sampler of path/time.hpp.
+/// three kinds of path/path.hpp, and the times come from any sampler of path/time_sampler.hpp.
 template <TrainableField Net, PathOfAnyKind P = LinearPath, TimeSampler T = UniformTime> class Trainer {
  public:
   using Scalar = typename Net::Scalar;
@@ -88,7 +89,7 @@ template <TrainableField Net, PathOfAnyKind P = LinearPath, TimeSampler T = Unif
   /// same held-out set, if any, the same options, and a generator of the same seed and stream, which it moves to its
   /// place; threads may differ. Throws std::invalid_argument if a size is not that of this net and options, a number
   /// not finite, or more steps are done than options.steps; nothing has changed then. (Options are compared by resume
-  /// of io/training.hpp.)
+  /// of io/checkpoint.hpp.)
   void resume(TrainingState<Scalar> state);
 
  private:
@@ -362,4 +363,5 @@ std::string Trainer<Net, P, T>::undone(const TrainingStep& now, const Vector<Sca
                          now.learning_rate, layer, "): ", reason});
 }
 
+}
 }

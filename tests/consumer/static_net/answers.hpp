@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <flowmatch/ode/table.hpp>
+#include <flowmatch/ode/tableau.hpp>
 
 /// print(bits) for each number of some velocities and samples.
 template <class Net, class Print> void answers(const Net& net, const Print& print) {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "flowmatch/data/draw.hpp"
 #include "flowmatch/data/toy.hpp"
+#include "flowmatch/random/draw.hpp"
 #include "support/allocations.hpp"
 #include "support/message.hpp"
 #include "support/random.hpp"

@@ -2,8 +2,8 @@
 #include "flowmatch/metric/path_energy.hpp"
 
 #include <cmath>
-#include <flowmatch/core/random.hpp>
 #include <flowmatch/field/velocity_mlp.hpp>
+#include <flowmatch/random/random.hpp>
 #include <limits>
 #include <numbers>
 #include <string>

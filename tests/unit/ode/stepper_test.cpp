@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
-#include <flowmatch/core/random.hpp>
 #include <flowmatch/ode/integrate.hpp>
 #include <flowmatch/ode/multistep.hpp>
+#include <flowmatch/random/random.hpp>
 #include <limits>
 #include <vector>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
-#include <flowmatch/core/random.hpp>
 #include <flowmatch/path/path.hpp>
+#include <flowmatch/random/random.hpp>
 #include <limits>
 #include <numbers>
 #include <string>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
-#include <flowmatch/data/draw.hpp>
 #include <flowmatch/data/toy.hpp>
 #include <flowmatch/field/velocity_mlp.hpp>
 #include <flowmatch/path/path.hpp>
+#include <flowmatch/random/draw.hpp>
 #include <flowmatch/sample/likelihood.hpp>
 #include <flowmatch/sample/sample.hpp>
-#include <flowmatch/train/adam.hpp>
 #include <flowmatch/train/loss.hpp>
+#include <flowmatch/train/optimizer.hpp>
 #include <limits>
 #include <numbers>
 #include <string>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <flowmatch/field/velocity_mlp.hpp>
-#include <flowmatch/train/adam.hpp>
 #include <flowmatch/train/backprop.hpp>
 #include <flowmatch/train/loss.hpp>
+#include <flowmatch/train/optimizer.hpp>
 #include <limits>
 #include <stdexcept>
 #include <string>

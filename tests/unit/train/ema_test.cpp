@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
-#include <flowmatch/core/random.hpp>
 #include <flowmatch/field/velocity_mlp.hpp>
+#include <flowmatch/random/random.hpp>
 #include <flowmatch/train/ema.hpp>
 #include <limits>
 

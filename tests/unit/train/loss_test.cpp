@@ -3,9 +3,9 @@
 #include <cmath>
 #include <cstdint>
 #include <flowmatch/field/velocity_mlp.hpp>
-#include <flowmatch/train/adam.hpp>
 #include <flowmatch/train/ema.hpp>
 #include <flowmatch/train/loss.hpp>
+#include <flowmatch/train/optimizer.hpp>
 #include <limits>
 #include <stdexcept>
 #include <string>
