@@ -86,7 +86,7 @@ int main(int argc, char** argv) try {
   Eigen::MatrixXf noise(2, 1000), actions(2, 1000);
   fm::fill_normal(rng, noise);
   const auto act = [&](const Action& place, fm::Index j) {
-    return policy.sample<fm::table::Heun, 4>({noise(0, j), noise(1, j)}, place);
+    return policy.sample<fm::tableau::Heun, 4>({noise(0, j), noise(1, j)}, place);
   };
   print_latency("net in the program", [&](fm::Index j) {
     const Action action = act(start, j);

@@ -1,5 +1,5 @@
 // The velocity field policy, written by flowmatch::write_header: policy.velocity(x, t, c) and
-// policy.sample<flowmatch::table::Heun, 8>(x, c).
+// policy.sample<flowmatch::tableau::Heun, 8>(x, c).
 // clang-format off
 #pragma once
 

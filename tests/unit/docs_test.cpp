@@ -77,9 +77,31 @@ TEST_CASE("a translated document has the headings, the code and the calls of the
     CHECK(translated.calls[i] == original.calls[i]);
 }
 
+TEST_CASE("the method is read in a dozen files of at most 1,450 lines, the same in both languages") {
+  std::vector<std::string> files[2];
+  std::size_t count = 0;
+  for (const bool translated : {false, true}) {
+    const auto page = root / "docs" / (translated ? "zh" : "") / "read_the_method.md";
+    for (const std::string& line : skeleton_of(page).text) {
+      const std::size_t point = line.find(". [");  // 12. [sample/sample.hpp](...): ...
+      if (point == line.npos || point > 2) continue;
+      const std::string file = line.substr(point + 3, line.find(']') - point - 3);
+      files[translated].push_back(file);
+      INFO(file);
+      CHECK(line.find("include/flowmatch/" + file + ")") != line.npos);
+      if (!translated) count += lines_of(root / "include/flowmatch" / file).size();
+    }
+  }
+  CHECK(files[0].size() == 12);
+  CHECK(files[0] == files[1]);
+  INFO(count);
+  CHECK(count > 1000);
+  CHECK(count <= 1450);
+}
+
 TEST_CASE("a link from a document to a file of the project leads to one") {
   int links = 0;
-  for (const char* folder : {".", "docs", "docs/zh", "docs/examples", "packaging", "examples/data"})
+  for (const char* folder : {".", "docs", "docs/zh", "docs/examples", "docs/packaging", "examples/data"})
     for (const auto& entry : std::filesystem::directory_iterator(root / folder)) {
       if (entry.path().extension() != ".md") continue;
       for (const std::string& line : skeleton_of(entry.path()).text)

@@ -288,7 +288,7 @@ TEST_CASE("the path and the stepper that docs/contributing.md adds are the ones 
   const auto error = [](fm::Index steps) {
     Eigen::MatrixXd x = Eigen::MatrixXd::Ones(1, 1);
     fm::integrate([](const auto& y, const auto&, const auto&, auto& v) { v = -y; }, x,
-                  fm::RungeKutta<fm::table::Ralston>{}, {.steps = steps});
+                  fm::RungeKutta<fm::tableau::Ralston>{}, {.steps = steps});
     return std::abs(x(0, 0) - std::exp(-1.0));
   };
   CHECK_THAT(std::log2(error(64) / error(128)), Catch::Matchers::WithinAbs(2, 0.05));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Conan 2: `conan create packaging/conan -s compiler.cppstd=20`. See README.md in the folder above."""
+"""Conan 2: `conan create docs/packaging/conan -s compiler.cppstd=20`. See README.md in the folder above."""
 
 import os
 import re
@@ -20,7 +20,7 @@ class Flowmatch(ConanFile):
 
     @property
     def _top(self):
-        return os.path.join(self.recipe_folder, "..", "..")
+        return os.path.join(self.recipe_folder, "..", "..", "..")
 
     def set_version(self):
         text = load(self, os.path.join(self._top, "include", "flowmatch", "version.hpp"))

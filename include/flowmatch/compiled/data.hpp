@@ -3,6 +3,7 @@
 #include "flowmatch/compiled/instantiate.hpp"
 #include "flowmatch/data/normalizer.hpp"
 #include "flowmatch/data/toy.hpp"
+#include "flowmatch/path/further_schedules.hpp"
 #include "flowmatch/path/noisy.hpp"
 #include "flowmatch/path/path.hpp"
 #include "flowmatch/random/draw.hpp"

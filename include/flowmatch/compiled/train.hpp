@@ -9,6 +9,8 @@
 #include "flowmatch/coupling/optimal_transport.hpp"
 #include "flowmatch/field/conditional_velocity_mlp.hpp"
 #include "flowmatch/train/coupled_batches.hpp"
+#include "flowmatch/train/cross_entropy.hpp"
+#include "flowmatch/train/optimizer.hpp"
 #include "flowmatch/train/trainer.hpp"
 
 namespace flowmatch {

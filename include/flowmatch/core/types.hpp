@@ -57,6 +57,11 @@ template <std::floating_point Scalar> using Double = std::common_type_t<Scalar, 
 template <std::floating_point Scalar> using MatrixRef = Eigen::Ref<std::type_identity_t<Matrix<Scalar>>>;
 template <std::floating_point Scalar> using VectorRef = Eigen::Ref<std::type_identity_t<Vector<Scalar>>>;
 
+/// The observer of an integration or a training that does nothing.
+struct NoObserver {
+  template <class... Arguments> void operator()(const Arguments&...) const {}
+};
+
 namespace detail {
 
 // Columns first .. first + n - 1 of an argument, as an argument again. Every kind of Eigen expression is a class to

@@ -140,7 +140,7 @@ template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> 
   }
 
   /// Where the start point x ends: dx/dt = v(x, t, c), t from 0 to 1 in equal steps of an explicit Runge-Kutta method,
-  /// sample<fm::table::Heun, 8>(x, c).
+  /// sample<fm::tableau::Heun, 8>(x, c).
   template <class Table, int steps> Sample sample(Sample x, const Condition& c = {}) const {
     static_assert(steps >= 1);
     constexpr std::size_t stages = Table::b.size();

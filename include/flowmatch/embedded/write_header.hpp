@@ -89,7 +89,7 @@ void write_header(const std::string& path, const VelocityMlp<Scalar>& net, const
                                      name,
                                      ".velocity(x, t, c) and\n// ",
                                      name,
-                                     ".sample<flowmatch::table::Heun, 8>(x, c).\n// clang-format off\n#pragma once\n\n"
+                                     ".sample<flowmatch::tableau::Heun, 8>(x, c).\n// clang-format off\n#pragma once\n\n"
                                      "#include <flowmatch/embedded/static_velocity_mlp.hpp>\n\n"
                                      "inline constexpr flowmatch::VelocityMlpArchitecture ",
                                      name,

@@ -143,38 +143,9 @@ template <std::floating_point ScalarType = float> class Mlp {
   }
 
   /// After forward_tile: the columns x in() block that jvp_tile reads, columns a multiple of the samples.
-  detail::Tile<Scalar> tangent_tile(Index columns, Workspace& w) const {
-    if (w.made_for != options_) detail::fail("Mlp::jvp", {"expected a call of forward before"});
-    if (w.samples > 0 ? columns % w.samples != 0 : columns != 0)
-      detail::fail("Mlp::jvp", {"expected a multiple of ", w.samples, " columns in dx, got ", columns});
-    if (w.tangent_z.samples() < columns || w.no_bias.samples() == 0) {
-      w.tangent_z.resize(columns, widest());
-      w.tangent_a.resize(columns, widest());
-      w.no_bias.resize(widest(), 1);
-    }
-    return w.tangent_a.view(columns, in());
-  }
-
-  /// The output's tangents as a columns x out() block of the workspace (eq. 25): the layers of forward_tile once more,
-  /// without what is constant, on the slopes that it left.
-  detail::Tile<Scalar> jvp_tile(Index columns, Workspace& w) const {
-    const Index n = w.samples;
-    for (Index l = 0; l <= last(); ++l) {
-      const Index inputs = width(l), outputs = width(l + 1);
-      const auto z = w.tangent_z.view(columns, outputs);
-      detail::product<Scalar>({layer(l).weight, w.no_bias.view(outputs, 1).data, inputs, outputs},
-                              w.tangent_a.view(columns, inputs), options_.residual && l > 0 && l < last(), z);
-      if (l == last()) break;
-      auto& next = w.layers[std::size_t(l + 1)];
-      const auto slope = next.slope.view(n, outputs), next_a = w.tangent_a.view(columns, outputs);
-      if (has_norm(l + 1))
-        detail::normalize_tangent<Scalar>(norm(l + 1), next.normalized.view(n, outputs),
-                                          next.inverse_deviation.view(n, 1), slope, z, next_a);
-      else
-        detail::activate_tangent<Scalar>(slope, z, next_a);
-    }
-    return w.tangent_z.view(columns, out());
-  }
+  detail::Tile<Scalar> tangent_tile(Index columns, Workspace& w) const;
+  /// The output's tangents as a columns x out() block of the workspace (eq. 25).
+  detail::Tile<Scalar> jvp_tile(Index columns, Workspace& w) const;
 
   /// Where the numbers of a layer and of the norm before it are, l = 0 .. options().last().
   detail::Layer<const Scalar> layer(Index l) const { return layer(parameters_.data(), l); }
@@ -287,13 +258,7 @@ void Mlp<ScalarType>::backward(MatrixIn<Scalar> dy, Workspace& workspace, Vector
   detail::write<Scalar>(input_gradient_tile(workspace), dx);
 }
 
-template <std::floating_point ScalarType>
-void Mlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& workspace) const {
-  detail::check_rows("Mlp::jvp", "dx", dx.rows(), in());
-  detail::check_shape("Mlp::jvp", "dy", dy, out(), dx.cols());
-  detail::read<Scalar>(dx, tangent_tile(dx.cols(), workspace));
-  detail::write<Scalar>(jvp_tile(dx.cols(), workspace), dy);
+}
 }
 
-}
-}
+#include "flowmatch/field/mlp_tangent.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// An Mlp for one sample at a time, for control loops, on the kernels of one_sample_kernel.hpp.
+// A net for one sample at a time, for control loops, on the kernels of one_sample_kernel.hpp.
 #pragma once
 
-#include "flowmatch/field/mlp.hpp"
+#include "flowmatch/field/velocity_mlp.hpp"
 #include "flowmatch/kernel/one_sample_kernel.hpp"
 
 namespace flowmatch {
@@ -88,5 +88,58 @@ template <std::floating_point Scalar> class MlpOfOne {
 };
 
 }
+
+/// A snapshot of the field for one sample at a time, with all memory that a call needs and the same bits as forward:
+/// one(x, t, c, v) with x, v: dim x 1, t: one time, c: condition_dim x 1. Sampler uses it.
+template <std::floating_point ScalarType> class VelocityMlp<ScalarType>::OneSample {
+ public:
+  explicit OneSample(const VelocityMlp& field);
+
+  /// Takes over the parameters of a field of the same options. Allocates nothing.
+  void update(const VelocityMlp& field);
+
+  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v);
+
+ private:
+  VelocityMlpOptions options_;
+  detail::MlpOfOne<Scalar> mlp_;
+  detail::TileMemory<Scalar> time_;
+  Index size_;
+};
+
+template <std::floating_point ScalarType>
+VelocityMlp<ScalarType>::OneSample::OneSample(const VelocityMlp& field)
+    : options_(field.options_), mlp_(field.mlp_), size_(field.parameters().size()) {
+  time_.resize(1, 1 + 2 * options_.time_frequencies);
+}
+
+template <std::floating_point ScalarType> void VelocityMlp<ScalarType>::OneSample::update(const VelocityMlp& field) {
+  detail::check_size("OneSample::update", "field.parameters()", field.parameters().size(), size_);
+  mlp_.update(field.mlp_);
+}
+
+template <std::floating_point ScalarType>
+void VelocityMlp<ScalarType>::OneSample::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
+                                                    MatrixRef<Scalar> v) {
+  constexpr auto where = "VelocityMlp::OneSample";
+  detail::check_shape(where, "x", x, options_.dim, 1);
+  detail::check_columns(where, "t", t.cols(), 1);
+  detail::check_shape(where, "c", c, options_.condition_dim, 1);
+  detail::check_shape(where, "v", v, options_.dim, 1);
+  const Index frequencies = options_.time_frequencies;
+  Scalar* input = std::copy_n(x.data(), options_.dim, mlp_.input());
+  *input++ = t(0);
+  if (frequencies > 0) {
+    const auto time = time_.view(1, 1 + 2 * frequencies);
+    detail::check_time_of_features<Scalar>(t);
+    *time.data = t(0);
+    detail::time_features<Scalar>(time.features_from(0, 1), time.features_from(1, frequencies),
+                                  time.features_from(1 + frequencies, frequencies));
+    for (Index k = 1; k <= 2 * frequencies; ++k) *input++ = *time.feature(k);
+  }
+  std::copy_n(c.data(), options_.condition_dim, input);
+  std::copy_n(mlp_(), options_.dim, v.data());
+}
+
 }
 }

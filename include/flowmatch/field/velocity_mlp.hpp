@@ -3,10 +3,11 @@
 // k = 1 .. time_frequencies (eq. 8 in docs/math.md).
 #pragma once
 
-#include <numbers>
+#include <algorithm>
+#include <cmath>
 
 #include "flowmatch/field/field.hpp"
-#include "flowmatch/field/one_sample.hpp"
+#include "flowmatch/field/mlp.hpp"
 
 namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
@@ -23,12 +24,7 @@ struct VelocityMlpOptions {
   friend bool operator==(const VelocityMlpOptions&, const VelocityMlpOptions&) = default;
 };
 
-/// Gradients with respect to the inputs of a field: what v's change means for x, t and c.
-template <std::floating_point Scalar> struct InputGradient {
-  Matrix<Scalar> x;
-  RowVector<Scalar> t;
-  Matrix<Scalar> c;
-};
+template <std::floating_point Scalar> struct InputGradient;
 
 namespace detail {
 
@@ -104,13 +100,7 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
 
  private:
   /// The tile of all input tangents, with those of x in it.
-  detail::Tile<Scalar> state_tangent(MatrixIn<Scalar> dx, MatrixIn<Scalar> dv, Workspace& workspace) const {
-    detail::check_rows("VelocityMlp::jvp", "dx", dx.rows(), dim());
-    detail::check_shape("VelocityMlp::jvp", "dv", dv, dim(), dx.cols());
-    const auto tangent = mlp_.tangent_tile(dx.cols(), workspace);
-    detail::read<Scalar>(dx, tangent);
-    return tangent;
-  }
+  detail::Tile<Scalar> state_tangent(MatrixIn<Scalar> dx, MatrixIn<Scalar> dv, Workspace& workspace) const;
 
   VelocityMlpOptions options_;
   Mlp<Scalar> mlp_;
@@ -151,124 +141,13 @@ void VelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace& workspace
 }
 
 template <std::floating_point ScalarType>
-void VelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace& workspace, VectorRef<Scalar> gradient,
-                                       InputGradient<Scalar>& inputs) const {
-  mlp_.backward(dv, workspace, gradient);
-  const auto input = mlp_.input_tile(workspace), d_input = mlp_.input_gradient_tile(workspace);
-  const Index d = dim(), frequencies = options_.time_frequencies, n = dv.cols();
-  inputs.x.resize(d, n);
-  inputs.t.resize(n);
-  inputs.c.resize(condition_dim(), n);
-  detail::write<Scalar>(d_input.features_from(0, d), inputs.x);
-  std::copy_n(d_input.feature(d), n, inputs.t.data());
-  for (Index k = 1; k <= frequencies; ++k) {
-    const Scalar k_pi = Scalar(k) * std::numbers::pi_v<Scalar>;
-    const Scalar *sine = input.feature(d + k), *d_sine = d_input.feature(d + k);
-    const Scalar *cosine = input.feature(d + frequencies + k), *d_cosine = d_input.feature(d + frequencies + k);
-    for (Index j = 0; j < n; ++j) inputs.t(j) += k_pi * (d_sine[j] * cosine[j] - d_cosine[j] * sine[j]);
-  }
-  detail::write<Scalar>(d_input.features_from(d + 1 + 2 * frequencies, condition_dim()), inputs.c);
-}
-
-template <std::floating_point ScalarType>
-void VelocityMlp<ScalarType>::condition_gradient(MatrixRef<Scalar> dc, Workspace& workspace) const {
-  const auto d_input = mlp_.input_gradient_tile(workspace);
-  detail::check_shape("VelocityMlp::condition_gradient", "dc", dc, condition_dim(), d_input.samples);
-  detail::write<Scalar>(d_input.features_from(d_input.features - condition_dim(), condition_dim()), dc);
-}
-
-template <std::floating_point ScalarType>
-void VelocityMlp<ScalarType>::vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& workspace) const {
-  detail::check_shape("VelocityMlp::vjp", "dx", dx, dim(), dv.cols());
-  mlp_.input_backward(dv, workspace);
-  detail::write<Scalar>(mlp_.input_gradient_tile(workspace).features_from(0, dim()), dx);
-}
-
-template <std::floating_point ScalarType>
-void VelocityMlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& workspace) const {
-  const auto tangent = state_tangent(dx, dv, workspace);
-  for (Index k = dim(); k < tangent.features; ++k) std::fill_n(tangent.feature(k), dx.cols(), Scalar(0));
-  detail::write<Scalar>(mlp_.jvp_tile(dx.cols(), workspace), dv);
-}
-
-template <std::floating_point ScalarType>
-void VelocityMlp<ScalarType>::jvp(MatrixIn<Scalar> dx, RowVectorIn<Scalar> dt, MatrixIn<Scalar> dc,
-                                  MatrixRef<Scalar> dv, Workspace& workspace) const {
-  const Index d = dim(), frequencies = options_.time_frequencies, columns = dx.cols();
-  detail::check_columns("VelocityMlp::jvp", "dt", dt.cols(), columns);
-  detail::check_shape("VelocityMlp::jvp", "dc", dc, condition_dim(), columns);
-  const auto tangent = state_tangent(dx, dv, workspace), input = mlp_.input_tile(workspace);
-  std::copy_n(dt.data(), columns, tangent.feature(d));
-  for (Index k = 1; k <= frequencies; ++k) {
-    const Scalar k_pi = Scalar(k) * std::numbers::pi_v<Scalar>;
-    const Scalar *sine = input.feature(d + k), *cosine = input.feature(d + frequencies + k);
-    Scalar *d_sine = tangent.feature(d + k), *d_cosine = tangent.feature(d + frequencies + k);
-    for (Index j = 0; j < columns; ++j) {
-      d_sine[j] = k_pi * cosine[j % input.samples] * dt(j);
-      d_cosine[j] = -k_pi * sine[j % input.samples] * dt(j);
-    }
-  }
-  detail::read<Scalar>(dc, tangent.features_from(d + 1 + 2 * frequencies, condition_dim()));
-  detail::write<Scalar>(mlp_.jvp_tile(columns, workspace), dv);
-}
-
-template <std::floating_point ScalarType>
 void VelocityMlp<ScalarType>::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
                                          MatrixRef<Scalar> v) const {
   detail::forward_in_tiles("VelocityMlp", *this, x, t, c, v);
 }
 
-/// A snapshot of the field for one sample at a time, with all memory that a call needs and the same bits as forward:
-/// one(x, t, c, v) with x, v: dim x 1, t: one time, c: condition_dim x 1. Sampler uses it.
-template <std::floating_point ScalarType> class VelocityMlp<ScalarType>::OneSample {
- public:
-  explicit OneSample(const VelocityMlp& field);
-
-  /// Takes over the parameters of a field of the same options. Allocates nothing.
-  void update(const VelocityMlp& field);
-
-  void operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c, MatrixRef<Scalar> v);
-
- private:
-  VelocityMlpOptions options_;
-  detail::MlpOfOne<Scalar> mlp_;
-  detail::TileMemory<Scalar> time_;
-  Index size_;
-};
-
-template <std::floating_point ScalarType>
-VelocityMlp<ScalarType>::OneSample::OneSample(const VelocityMlp& field)
-    : options_(field.options_), mlp_(field.mlp_), size_(field.parameters().size()) {
-  time_.resize(1, 1 + 2 * options_.time_frequencies);
-}
-
-template <std::floating_point ScalarType> void VelocityMlp<ScalarType>::OneSample::update(const VelocityMlp& field) {
-  detail::check_size("OneSample::update", "field.parameters()", field.parameters().size(), size_);
-  mlp_.update(field.mlp_);
-}
-
-template <std::floating_point ScalarType>
-void VelocityMlp<ScalarType>::OneSample::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
-                                                    MatrixRef<Scalar> v) {
-  constexpr auto where = "VelocityMlp::OneSample";
-  detail::check_shape(where, "x", x, options_.dim, 1);
-  detail::check_columns(where, "t", t.cols(), 1);
-  detail::check_shape(where, "c", c, options_.condition_dim, 1);
-  detail::check_shape(where, "v", v, options_.dim, 1);
-  const Index frequencies = options_.time_frequencies;
-  Scalar* input = std::copy_n(x.data(), options_.dim, mlp_.input());
-  *input++ = t(0);
-  if (frequencies > 0) {
-    const auto time = time_.view(1, 1 + 2 * frequencies);
-    detail::check_time_of_features<Scalar>(t);
-    *time.data = t(0);
-    detail::time_features<Scalar>(time.features_from(0, 1), time.features_from(1, frequencies),
-                                  time.features_from(1 + frequencies, frequencies));
-    for (Index k = 1; k <= 2 * frequencies; ++k) *input++ = *time.feature(k);
-  }
-  std::copy_n(c.data(), options_.condition_dim, input);
-  std::copy_n(mlp_(), options_.dim, v.data());
-}
-
 }
 }
+
+#include "flowmatch/field/one_sample.hpp"
+#include "flowmatch/field/velocity_mlp_derivatives.hpp"

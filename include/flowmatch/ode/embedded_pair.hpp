@@ -37,7 +37,7 @@ concept AdaptiveMethod = requires(const M& method) {
 }
 namespace flowmatch {
 inline namespace FLOWMATCH_VERSION {
-namespace table {
+namespace tableau {
 
 /// Beside the table of a Runge-Kutta method, whose last stage is the first of the next step: error = b - b^, the
 /// weights of the estimate, and dense, those of the polynomial (eq. 30). Dormand, Prince 1980; dense output of Shampine
@@ -88,8 +88,8 @@ struct Tsitouras {
 namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
-using DormandPrince = EmbeddedRungeKutta<table::DormandPrince>;  ///< 5(4), the classic pair; six evaluations a step
-using Tsitouras = EmbeddedRungeKutta<table::Tsitouras>;          ///< 5(4), six evaluations a step
+using DormandPrince = EmbeddedRungeKutta<tableau::DormandPrince>;  ///< 5(4), the classic pair; six evaluations a step
+using Tsitouras = EmbeddedRungeKutta<tableau::Tsitouras>;          ///< 5(4), six evaluations a step
 
 namespace detail {
 

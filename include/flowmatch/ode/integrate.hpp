@@ -40,11 +40,6 @@ inline std::vector<double> time_grid(const OdeOptions& options) {
   return times;
 }
 
-/// Observer that does nothing.
-struct NoObserver {
-  template <class... Arguments> void operator()(const Arguments&...) const {}
-};
-
 namespace detail {
 
 /// Of f on the whole batch. A multistep method has starting_evaluations beside those of each step.

@@ -99,11 +99,11 @@ template <class Table> struct RungeKutta {
   }
 };
 
-using Euler = RungeKutta<table::Euler>;                      ///< first order, one evaluation a step
-using Midpoint = RungeKutta<table::Midpoint>;                ///< second order, two evaluations, inside the step
-using Heun = RungeKutta<table::Heun>;                        ///< second order, two evaluations, at its ends
-using Rk4 = RungeKutta<table::Rk4>;                          ///< the classic fourth order, four evaluations
-using Rk4ThreeEighths = RungeKutta<table::Rk4ThreeEighths>;  ///< Kutta's 3/8 rule, the other fourth order with four
+using Euler = RungeKutta<tableau::Euler>;                      ///< first order, one evaluation a step
+using Midpoint = RungeKutta<tableau::Midpoint>;                ///< second order, two evaluations, inside the step
+using Heun = RungeKutta<tableau::Heun>;                        ///< second order, two evaluations, at its ends
+using Rk4 = RungeKutta<tableau::Rk4>;                          ///< the classic fourth order, four evaluations
+using Rk4ThreeEighths = RungeKutta<tableau::Rk4ThreeEighths>;  ///< Kutta's 3/8 rule, the other fourth order with four
 
 }
 }

@@ -9,7 +9,7 @@
 
 namespace flowmatch {
 inline namespace FLOWMATCH_VERSION {
-namespace table {
+namespace tableau {
 
 template <std::size_t Stages> using Row = std::array<double, Stages>;
 

@@ -3,10 +3,27 @@
 // They smooth a distribution that lies on points or lines, and are the conditional paths of Tong et al. 2023.
 #pragma once
 
-#include "flowmatch/path/path.hpp"
+#include <algorithm>
+#include <cmath>
+
+#include "flowmatch/path/further_schedules.hpp"
+#include "flowmatch/random/random.hpp"
 
 namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
+
+/// A path with noise of its own on the way: path.sample(rng, x0, x1, t, x_t, u_t). See path/noisy.hpp.
+template <class P>
+concept NoisyPath = requires(const P& path, Rng& rng, const Matrix<float>& x, const RowVector<float>& t,
+                             Matrix<float>& out) {
+  path.sample(rng, x, x, t, out, out);
+};
+/// A path that draws its start itself, so that there is no x0: path.sample(rng, x1, t, x_t, u_t). See LipmanPath.
+template <class P>
+concept PathFromNoise = requires(const P& path, Rng& rng, const Matrix<float>& x, const RowVector<float>& t,
+                                 Matrix<float>& out) {
+  path.sample(rng, x, t, out, out);
+};
 
 /// Standard deviation of the noise at one time, and its derivative with respect to time.
 struct NoiseValue {
@@ -102,5 +119,20 @@ void LipmanPath::sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Ma
   }
 }
 
+namespace detail {
+
+/// x_t and u_t of a path of any kind; a path takes from rng and x0 what it needs.
+template <class P, std::floating_point Scalar>
+void sample_path(const P& path, Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
+                 Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) {
+  if constexpr (NoisyPath<P>)
+    path.sample(rng, x0, x1, t, x_t, u_t);
+  else if constexpr (PathFromNoise<P>)
+    path.sample(rng, x1, t, x_t, u_t);
+  else
+    path.sample(x0, x1, t, x_t, u_t);
+}
+
+}
 }
 }

@@ -2,8 +2,8 @@
 // Probability paths: the point x_t between a start x0 and an end x1, and the velocity u_t with which it moves.
 #pragma once
 
+#include "flowmatch/core/check.hpp"
 #include "flowmatch/path/schedule.hpp"
-#include "flowmatch/random/random.hpp"
 
 namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
@@ -13,19 +13,6 @@ template <class P>
 concept Path = requires(const P& path, const Matrix<float>& x, const RowVector<float>& t, Matrix<float>& out) {
   path.sample(x, x, t, out, out);
 };
-/// A path with noise of its own on the way: path.sample(rng, x0, x1, t, x_t, u_t). See path/noisy.hpp.
-template <class P>
-concept NoisyPath = requires(const P& path, Rng& rng, const Matrix<float>& x, const RowVector<float>& t,
-                             Matrix<float>& out) {
-  path.sample(rng, x, x, t, out, out);
-};
-/// A path that draws its start itself, so that there is no x0: path.sample(rng, x1, t, x_t, u_t). See LipmanPath.
-template <class P>
-concept PathFromNoise = requires(const P& path, Rng& rng, const Matrix<float>& x, const RowVector<float>& t,
-                                 Matrix<float>& out) {
-  path.sample(rng, x, t, out, out);
-};
-
 namespace detail {
 
 /// What every path checks, and its outputs in their size. A path that draws its start passes x1 for x0, and what
@@ -44,18 +31,6 @@ void prepare_path(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, R
     if (overlap(memory_of(u_t), input)) fail(where, {"u_t must not share memory with ", inputs, " or t"});
   x_t.resize(x0.rows(), x0.cols());
   u_t.resize(x0.rows(), x0.cols());
-}
-
-/// x_t and u_t of a path of any kind; a path takes from rng and x0 what it needs.
-template <class P, std::floating_point Scalar>
-void sample_path(const P& path, Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
-                 Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) {
-  if constexpr (NoisyPath<P>)
-    path.sample(rng, x0, x1, t, x_t, u_t);
-  else if constexpr (PathFromNoise<P>)
-    path.sample(rng, x1, t, x_t, u_t);
-  else
-    path.sample(x0, x1, t, x_t, u_t);
 }
 
 }
@@ -91,10 +66,6 @@ void AffinePath<S>::sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn
 
 /// x_t = (1 - t) x0 + t x1, u_t = x1 - x0 (eq. 4): the path of rectified flow and conditional optimal transport.
 using LinearPath = AffinePath<LinearSchedule>;
-using PolynomialPath = AffinePath<PolynomialSchedule>;
-using VariancePreservingPath = AffinePath<VariancePreservingSchedule>;
-using LinearVariancePreservingPath = AffinePath<LinearVariancePreservingSchedule>;
-using CosinePath = AffinePath<CosineSchedule>;
 
 }
 }

@@ -10,7 +10,6 @@
 
 #include "flowmatch/core/threads.hpp"
 #include "flowmatch/field/field.hpp"
-#include "flowmatch/kernel/products.hpp"
 #include "flowmatch/ode/adaptive.hpp"
 #include "flowmatch/random/random.hpp"
 

@@ -7,7 +7,7 @@
 // that gets the outputs y (rows x n) of the samples first .. first + n - 1, writes dy = dloss/dy (rows x n), and
 // returns these samples' share of the loss. Shares are added, so it divides by the size of the whole batch itself.
 // It may be called for several tiles at once from different threads. If it has a member samples(), the batch must have
-// that many columns. Ready ones: mean_squared_error and softmax_cross_entropy in train/loss.hpp.
+// that many columns. Ready ones: mean_squared_error (train/loss.hpp), softmax_cross_entropy (train/cross_entropy.hpp).
 #pragma once
 
 #include <algorithm>

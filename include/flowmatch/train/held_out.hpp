@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "flowmatch/field/field.hpp"
-#include "flowmatch/kernel/products.hpp"
-#include "flowmatch/path/path.hpp"
+#include "flowmatch/path/noisy.hpp"
 #include "flowmatch/random/draw.hpp"
 
 namespace flowmatch {

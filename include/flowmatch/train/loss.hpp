@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The losses: mean squared error and softmax cross-entropy of a net's output, and the flow-matching loss, which is the
-// mean squared error between a field's velocity and the path's.
+// The mean squared error of a net's output, and the flow-matching loss, which is that of a field's velocity and the
+// path's.
 #pragma once
 
-#include <span>
 #include <type_traits>
 
 #include "flowmatch/train/backprop.hpp"
@@ -81,38 +80,6 @@ template <class Derived, class Weights>
 auto mean_squared_error(const Eigen::MatrixBase<Derived>& target, const Eigen::MatrixBase<Weights>& weights) {
   return MeanSquaredError<typename Derived::Scalar>(target.derived(), weights.derived());
 }
-
-/// Output loss: mean over samples of -log softmax(y)[label], as PyTorch's CrossEntropyLoss; labels in [0, rows of y).
-/// A view of its labels.
-struct SoftmaxCrossEntropy {
-  std::span<const Index> labels;
-
-  Index samples() const { return Index(labels.size()); }
-
-  template <class Y, class Gradient> typename Y::Scalar operator()(const Y& y, Index first, Gradient&& dy) const;
-};
-
-template <class Y, class Gradient>
-typename Y::Scalar SoftmaxCrossEntropy::operator()(const Y& y, Index first, Gradient&& dy) const {
-  using Scalar = typename Y::Scalar;
-  const Scalar scale = 1 / Scalar(labels.size());
-  Scalar value = 0;
-  for (Index j = 0; j < y.cols(); ++j) {
-    const Index label = labels[std::size_t(first + j)];
-    if (label < 0 || label >= y.rows())
-      detail::fail("softmax_cross_entropy",
-                   {"expected labels in [0, ", y.rows(), "), got ", label, " for sample ", first + j});
-    const Scalar highest = y.col(j).maxCoeff();  // so that exp cannot overflow
-    dy.col(j) = (y.col(j).array() - highest).exp().matrix();
-    const Scalar sum = dy.col(j).sum();
-    value += (std::log(sum) + highest - y(label, j)) * scale;
-    dy.col(j) *= scale / sum;
-    dy(label, j) -= scale;
-  }
-  return value;
-}
-
-inline SoftmaxCrossEntropy softmax_cross_entropy(std::span<const Index> labels) { return {labels}; }
 
 /// The flow-matching loss (Lipman et al. 2022; eq. 5 in docs/math.md): mean over all entries of
 /// (v(x_t, t, c) - u_t)^2, and its gradient. Its least value is not zero: what x_t leaves open of u_t stays.

@@ -24,6 +24,6 @@ template <class Net, class Print> void answers(const Net& net, const Print& prin
     for (Scalar& value : x) value = Scalar((k = (k * 53 + 11) % 257) - 128) / 64;
     for (Scalar& value : c) value = Scalar((k = (k * 53 + 11) % 257) - 128) / 64;
     print_all(net.velocity(x, Scalar(n) / 16, c));
-    print_all(net.template sample<flowmatch::table::Heun, 3>(x, c));
+    print_all(net.template sample<flowmatch::tableau::Heun, 3>(x, c));
   }
 }

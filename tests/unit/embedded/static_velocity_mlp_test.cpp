@@ -135,13 +135,13 @@ TEMPLATE_TEST_CASE("a net in the program has the bits of the one in memory, for 
 }
 
 TEMPLATE_TEST_CASE("a net in the program samples with the bits of Sampler", "[field]", float, double) {
-  check_samples<TestType, fm::table::Euler, 1>();
-  check_samples<TestType, fm::table::Euler, 10>();
-  check_samples<TestType, fm::table::Midpoint, 7>();
-  check_samples<TestType, fm::table::Heun, 3>();
-  check_samples<TestType, fm::table::Rk4, 1>();
-  check_samples<TestType, fm::table::Rk4, 6>();
-  check_samples<TestType, fm::table::Rk4ThreeEighths, 3>();
+  check_samples<TestType, fm::tableau::Euler, 1>();
+  check_samples<TestType, fm::tableau::Euler, 10>();
+  check_samples<TestType, fm::tableau::Midpoint, 7>();
+  check_samples<TestType, fm::tableau::Heun, 3>();
+  check_samples<TestType, fm::tableau::Rk4, 1>();
+  check_samples<TestType, fm::tableau::Rk4, 6>();
+  check_samples<TestType, fm::tableau::Rk4ThreeEighths, 3>();
 }
 
 TEST_CASE("a net in the program is a constant, and takes nothing from the heap", "[field]") {
@@ -150,7 +150,7 @@ TEST_CASE("a net in the program is a constant, and takes nothing from the heap",
   static_assert(architecture.parameters() == (2 + 1) * 2 + (2 + 1) * 1);
   static constexpr Net net({1, 0, 0, 1, 0, -0.25f, 2, 3, 0.5f});
   CHECK(net.velocity({2}, 0.75f)[0] == 2 * 2 + 3 * (0.75f - 0.25f) + 0.5f);
-  CHECK(test::allocations_in([] { net.sample<fm::table::Rk4, 20>({1}); }) == 0);
+  CHECK(test::allocations_in([] { net.sample<fm::tableau::Rk4, 20>({1}); }) == 0);
 }
 
 TEST_CASE("an architecture that makes no sense is not valid", "[field]") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
-#include <flowmatch/field/embedding.hpp>
+#include <flowmatch/field/conditional_velocity_mlp.hpp>
 #include <limits>
 
 #include "catch.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "flowmatch/format/utf8.hpp"
+#include "flowmatch/format/safetensors_header.hpp"
 
 #include "catch.hpp"
 

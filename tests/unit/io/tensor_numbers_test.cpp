@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "flowmatch/io/tensor_numbers.hpp"
+#include "flowmatch/io/parameters.hpp"
 
 #include <cmath>
 #include <limits>

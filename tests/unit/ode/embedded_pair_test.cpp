@@ -68,7 +68,7 @@ template <class S> double order_by_halving(const S& stepper, bool turning) {
 }
 
 TEMPLATE_TEST_CASE("an adaptive pair meets the conditions of orders 5 and 4, and inside a step of order 4", "[ode]",
-                   fm::table::DormandPrince, fm::table::Tsitouras) {
+                   fm::tableau::DormandPrince, fm::tableau::Tsitouras) {
   using Table = TestType;
   constexpr double tolerance = 3e-15;  // some roundings of coefficients up to 13
   const Seven b = vector(Table::b), c = vector(Table::c), b4 = b - vector(Table::error), dense = vector(Table::dense);
@@ -92,8 +92,8 @@ TEMPLATE_TEST_CASE("an adaptive pair meets the conditions of orders 5 and 4, and
   }
 }
 
-TEMPLATE_TEST_CASE("an adaptive pair has order 5 with equal steps", "[ode]", fm::table::DormandPrince,
-                   fm::table::Tsitouras) {
+TEMPLATE_TEST_CASE("an adaptive pair has order 5 with equal steps", "[ode]", fm::tableau::DormandPrince,
+                   fm::tableau::Tsitouras) {
   for (const bool turning : {true, false})
     CHECK_THAT(order_by_halving(fm::RungeKutta<TestType>{}, turning), WithinAbs(5, 0.05));
 }

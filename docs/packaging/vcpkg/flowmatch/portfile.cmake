@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Untested: see ../../README.md. Takes the sources around it.
-set(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../../..")
+set(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../../../..")
 set(VCPKG_BUILD_TYPE release)  # header-only
 
 vcpkg_cmake_configure(
