@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/path/schedule.hpp>
 
 namespace test {

@@ -83,41 +83,42 @@ void write_header(const std::string& path, const VelocityMlp<Scalar>& net, const
     for (Index n : numbers) text += (text.empty() ? "" : ", ") + std::to_string(n);
     return text;
   };
-  std::string text = detail::concat({"// The velocity field ",
-                                     name,
-                                     ", written by flowmatch::write_header: ",
-                                     name,
-                                     ".velocity(x, t, c) and\n// ",
-                                     name,
-                                     ".sample<flowmatch::tableau::Heun, 8>(x, c).\n// clang-format off\n#pragma once\n\n"
-                                     "#include <flowmatch/embedded/static_velocity_mlp.hpp>\n\n"
-                                     "inline constexpr flowmatch::VelocityMlpArchitecture ",
-                                     name,
-                                     "_architecture = {.dim = ",
-                                     a.dim,
-                                     ", .condition_dim = ",
-                                     a.condition_dim,
-                                     ", .hidden = {",
-                                     joined(net.options().hidden),
-                                     "}, .activation = flowmatch::Activation::",
-                                     std::string(flowmatch::name(a.activation)),
-                                     ", .residual = ",
-                                     a.residual ? "true" : "false",
-                                     ", .time_frequencies = ",
-                                     a.time_frequencies,
-                                     "};\n\n"
-                                     "using ",
-                                     name,
-                                     "_net = flowmatch::StaticVelocityMlp<",
-                                     sizeof(Scalar) == 4 ? "float" : "double",
-                                     ", ",
-                                     name,
-                                     "_architecture>;\n\n"
-                                     "inline constexpr ",
-                                     name,
-                                     "_net::Parameters ",
-                                     name,
-                                     "_parameters = {"});
+  std::string text =
+      detail::concat({"// The velocity field ",
+                      name,
+                      ", written by flowmatch::write_header: ",
+                      name,
+                      ".velocity(x, t, c) and\n// ",
+                      name,
+                      ".sample<flowmatch::tableau::Heun, 8>(x, c).\n// clang-format off\n#pragma once\n\n"
+                      "#include <flowmatch/embedded/static_velocity_mlp.hpp>\n\n"
+                      "inline constexpr flowmatch::VelocityMlpArchitecture ",
+                      name,
+                      "_architecture = {.dim = ",
+                      a.dim,
+                      ", .condition_dim = ",
+                      a.condition_dim,
+                      ", .hidden = {",
+                      joined(net.options().hidden),
+                      "}, .activation = flowmatch::Activation::",
+                      std::string(flowmatch::name(a.activation)),
+                      ", .residual = ",
+                      a.residual ? "true" : "false",
+                      ", .time_frequencies = ",
+                      a.time_frequencies,
+                      "};\n\n"
+                      "using ",
+                      name,
+                      "_net = flowmatch::StaticVelocityMlp<",
+                      sizeof(Scalar) == 4 ? "float" : "double",
+                      ", ",
+                      name,
+                      "_architecture>;\n\n"
+                      "inline constexpr ",
+                      name,
+                      "_net::Parameters ",
+                      name,
+                      "_parameters = {"});
   for (const ParameterBlock& block : net.parameter_blocks()) {
     text += "\n    // " + block.name + " [" + joined(block.shape) + "]";
     for (Index i = 0; i < block.size(); ++i)

@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "flowmatch/coupling/optimal_transport.hpp"
+#include "flowmatch/path/further_schedules.hpp"
 #include "flowmatch/train/coupled_batches.hpp"
 #include "support/files.hpp"
 #include "support/golden_checkpoint.hpp"

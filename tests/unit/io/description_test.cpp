@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "flowmatch/io/description.hpp"
+#include "flowmatch/path/further_schedules.hpp"
 
 #include <charconv>
 

@@ -2,6 +2,7 @@
 // Conversions between velocity, data, noise and score: against their definitions, and there and back.
 #include <cmath>
 #include <flowmatch/path/conversion.hpp>
+#include <flowmatch/path/further_schedules.hpp>
 #include <string>
 
 #include "catch.hpp"

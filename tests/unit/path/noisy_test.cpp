@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Paths with noise on the way: moments of x_t, and u_t as the derivative of x_t for the same noise.
 #include <cmath>
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/path/noisy.hpp>
 #include <string>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/path/path.hpp>
 #include <flowmatch/random/random.hpp>
 #include <limits>

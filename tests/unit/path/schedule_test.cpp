@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Schedules: ends, derivatives against finite differences, the direction of both coefficients.
 #include <cmath>
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/path/path.hpp>
 #include <string>
 

@@ -2,6 +2,7 @@
 // Time samplers: each distribution against its distribution function, the strata, the variance that they save.
 #include <algorithm>
 #include <cmath>
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/path/path.hpp>
 #include <flowmatch/path/time_sampler.hpp>
 #include <numbers>

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <flowmatch/field/velocity_mlp.hpp>
 #include <flowmatch/train/backprop.hpp>
+#include <flowmatch/train/cross_entropy.hpp>
 #include <flowmatch/train/loss.hpp>
 #include <flowmatch/train/optimizer.hpp>
 #include <limits>

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <flowmatch/field/velocity_mlp.hpp>
+#include <flowmatch/train/cross_entropy.hpp>
 #include <flowmatch/train/ema.hpp>
 #include <flowmatch/train/loss.hpp>
 #include <flowmatch/train/optimizer.hpp>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <flowmatch/field/conditional_velocity_mlp.hpp>
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/train/trainer.hpp>
 #include <initializer_list>
 #include <limits>

@@ -2,6 +2,7 @@
 // Change of schedule after training: against the exact fields of Gaussian data, from every schedule to every other one.
 #include <cmath>
 #include <flowmatch/field/velocity_mlp.hpp>
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/path/path.hpp>
 #include <flowmatch/sample/sample.hpp>
 #include <flowmatch/transform/changed_schedule.hpp>

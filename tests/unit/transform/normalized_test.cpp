@@ -6,6 +6,7 @@
 #include <flowmatch/data/whitening.hpp>
 #include <flowmatch/field/velocity_mlp.hpp>
 #include <flowmatch/metric/energy_distance.hpp>
+#include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/sample/flow_model.hpp>
 #include <flowmatch/sample/likelihood.hpp>
 #include <flowmatch/train/trainer.hpp>
