@@ -77,6 +77,28 @@ TEST_CASE("a translated document has the headings, the code and the calls of the
     CHECK(translated.calls[i] == original.calls[i]);
 }
 
+TEST_CASE("the equations of docs/math.md are numbered in order, and the numbers that headers name exist") {
+  int last = 0;
+  for (const std::string& line : lines_of(root / "docs" / "math.md"))
+    if (const std::size_t tag = line.find("\\tag{"); tag != line.npos) {
+      const int number = std::stoi(line.substr(tag + 5));
+      CHECK(number == last + 1);
+      last = number;
+    }
+  int named = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root / "include")) {
+    if (entry.path().extension() != ".hpp") continue;
+    for (const std::string& line : lines_of(entry.path()))
+      if (const std::size_t eq = line.find("eq. "); eq != line.npos && std::isdigit(line[eq + 4]) != 0) {
+        INFO(entry.path() << ": " << line);
+        CHECK(std::stoi(line.substr(eq + 4)) <= last);
+        ++named;
+      }
+  }
+  CHECK(last > 60);
+  CHECK(named > 40);
+}
+
 TEST_CASE("the method is read in a dozen files of at most 1,450 lines, the same in both languages") {
   std::vector<std::string> files[2];
   std::size_t count = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Data in the units in which nets learn well, and back (eq. 22 in docs/math.md): each row with mean 0 and standard
+// Data in the units in which nets learn well, and back (eq. 27 in docs/math.md): each row with mean 0 and standard
 // deviation 1. Principal components instead of rows are fitted in data/whitening.hpp.
 #pragma once
 

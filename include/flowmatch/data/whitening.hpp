@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Principal components with unit variance (eq. 23 in docs/math.md), for data with many dependent rows: the net then
+// Principal components with unit variance (eq. 28 in docs/math.md), for data with many dependent rows: the net then
 // sees few rows without correlation.
 //
 // Not part of flowmatch.hpp, since Eigen's eigenvalues cost every program compile time: include it by its name.

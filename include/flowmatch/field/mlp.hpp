@@ -144,7 +144,7 @@ template <std::floating_point ScalarType = float> class Mlp {
 
   /// After forward_tile: the columns x in() block that jvp_tile reads, columns a multiple of the samples.
   detail::Tile<Scalar> tangent_tile(Index columns, Workspace& w) const;
-  /// The output's tangents as a columns x out() block of the workspace (eq. 25).
+  /// The output's tangents as a columns x out() block of the workspace (eq. 30).
   detail::Tile<Scalar> jvp_tile(Index columns, Workspace& w) const;
 
   /// Where the numbers of a layer and of the norm before it are, l = 0 .. options().last().

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Forward-mode derivatives of an Mlp: Jacobian-vector products (eq. 25 in docs/math.md). The log-density needs them.
+// Forward-mode derivatives of an Mlp: Jacobian-vector products (eq. 30 in docs/math.md). The log-density needs them.
 #pragma once
 
 #include "flowmatch/field/mlp.hpp"

@@ -109,7 +109,7 @@ template <class Scalar> void activate_tangent(TileIn<Scalar> slope, TileIn<Scala
 }
 
 /// The tangents of layer norm with the activation after it, from what normalize and activate kept:
-/// da = slope scale (dz - mean(dz) - n mean(dz n)) inverse_deviation (eq. 25). Columns as in activate_tangent.
+/// da = slope scale (dz - mean(dz) - n mean(dz n)) inverse_deviation (eq. 30). Columns as in activate_tangent.
 template <class Scalar>
 void normalize_tangent(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<Scalar> inverse_deviation,
                        TileIn<Scalar> slope, TileIn<Scalar> dz, TileOut<Scalar> da) {

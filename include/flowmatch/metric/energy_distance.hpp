@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Energy distance (Szekely and Rizzo 2013; eq. 16 in docs/math.md) between two sets of samples, D = 2 E|X - Y| - E|X -
+// Energy distance (Szekely and Rizzo 2013; eq. 21 in docs/math.md) between two sets of samples, D = 2 E|X - Y| - E|X -
 // X'| - E|Y - Y'|.
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Frechet distance (Dowson and Landau 1982; FID of Heusel et al. 2017 if the columns are features of Inception; eq. 19
+// Frechet distance (Dowson and Landau 1982; FID of Heusel et al. 2017 if the columns are features of Inception; eq. 24
 // in docs/math.md): the squared 2-Wasserstein distance between the Gaussians with the means and covariances of two
 // sets, |m - m'|^2 + tr(C + C' - 2 (C^(1/2) C' C^(1/2))^(1/2)).
 //

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Maximum mean discrepancy (Gretton et al. 2012, eq. 5; eq. 18 in docs/math.md): MMD^2 = E k(X, X') + E k(Y, Y') -
+// Maximum mean discrepancy (Gretton et al. 2012, eq. 5; eq. 23 in docs/math.md): MMD^2 = E k(X, X') + E k(Y, Y') -
 // 2 E k(X, Y), with Gaussian kernels k(a, b) = exp(-|a - b|^2 / (2 s^2)).
 #pragma once
 

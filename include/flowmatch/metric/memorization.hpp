@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Does a model draw or does it copy? Distances of samples to their nearest training samples (eq. 20 in docs/math.md).
+// Does a model draw or does it copy? Distances of samples to their nearest training samples (eq. 25 in docs/math.md).
 #pragma once
 
 #include <cmath>

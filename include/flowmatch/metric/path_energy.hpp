@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How far a field's paths are from straight lines at constant speed (eq. 21 in docs/math.md): path energy E int |v|^2
+// How far a field's paths are from straight lines at constant speed (eq. 26 in docs/math.md): path energy E int |v|^2
 // dt and straightness E int |v - (x1 - x0)|^2 dt (Liu et al. 2022), along the solution from x0 at t = 0 to x1 at t = 1.
 //
 // The energy is integrated as one more coordinate, de/dt = |v|^2, so with the solver's own weights and order. Its

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sliced 2-Wasserstein distance (Rabin et al. 2011; Bonneel et al. 2015; eq. 17 in docs/math.md): the mean of the exact
+// Sliced 2-Wasserstein distance (Rabin et al. 2011; Bonneel et al. 2015; eq. 22 in docs/math.md): the mean of the exact
 // one-dimensional distances along random directions, SW2^2 = E_u W2^2(u'X, u'Y), u uniform on the unit sphere.
 #pragma once
 

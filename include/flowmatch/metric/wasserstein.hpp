@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Exact 2-Wasserstein distance (eq. 15 in docs/math.md) between two sets of n samples: W2^2 = min over permutations p
+// Exact 2-Wasserstein distance (eq. 20 in docs/math.md) between two sets of n samples: W2^2 = min over permutations p
 // of the mean over j of |x_p(j) - y_j|^2.
 #pragma once
 

@@ -130,7 +130,7 @@ double scaled_norm(const M& method, const Scalar* e, const Scalar* a, const Scal
   return std::sqrt(sum / double(std::max(rows, Index(1))));
 }
 
-/// From a step to the next, eq. 29. An error that is no number counts as infinite.
+/// From a step to the next, eq. 17. An error that is no number counts as infinite.
 template <AdaptiveMethod M> double step_factor(const M& method, double error, const Clock& clock) {
   constexpr double order = M::Table::order;
   if (!is_finite(error)) return method.shrink;
@@ -167,7 +167,7 @@ void estimate_first_steps(F& f, const M& method, double direction, double longes
   }
 }
 
-/// The state at a time inside the step of slot j, or at its end, eq. 30.
+/// The state at a time inside the step of slot j, or at its end, eq. 18.
 template <class Table, std::floating_point Scalar>
 void interpolate(const AdaptiveMemory<Scalar>& m, Index j, double time, Scalar* state) {
   const Clock& clock = m.clocks[std::size_t(j)];

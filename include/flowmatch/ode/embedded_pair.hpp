@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Runge-Kutta pairs for adaptive steps: a fifth-order method with, from the same stages, an estimate of its error and a
-// polynomial through the step (eq. 27-30). As in stepper.hpp, a method is a table.
+// polynomial through the step (eq. 15-18). As in stepper.hpp, a method is a table.
 #pragma once
 
 #include "flowmatch/core/check.hpp"
@@ -9,7 +9,7 @@
 namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
-/// A pair with the options of its step control (eq. 29). An error of 1 is one that the tolerances just allow: the root
+/// A pair with the options of its step control (eq. 17). An error of 1 is one that the tolerances just allow: the root
 /// mean square over a sample's rows of error / (atol + rtol |x|).
 template <class TableType> struct EmbeddedRungeKutta {
   using Table = TableType;
@@ -40,7 +40,7 @@ inline namespace FLOWMATCH_VERSION {
 namespace tableau {
 
 /// Beside the table of a Runge-Kutta method, whose last stage is the first of the next step: error = b - b^, the
-/// weights of the estimate, and dense, those of the polynomial (eq. 30). Dormand, Prince 1980; dense output of Shampine
+/// weights of the estimate, and dense, those of the polynomial (eq. 18). Dormand, Prince 1980; dense output of Shampine
 /// 1986, as in Hairer, Norsett, Wanner II.6.
 struct DormandPrince {
   static constexpr int order = 5;

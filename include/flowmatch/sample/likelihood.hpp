@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The log-density that a flow gives to data, and to its own samples as it makes them: along the flow,
-// d log p / dt = -div v (eq. 24), with the divergence by forward-mode derivatives of the field.
+// d log p / dt = -div v (eq. 29), with the divergence by forward-mode derivatives of the field.
 #pragma once
 
 #include <algorithm>
@@ -173,7 +173,7 @@ RowVector<Scalar> log_likelihood(const Field& field, MatrixIn<Scalar> x, MatrixI
 }
 
 /// log p(x) of each column of x (dim x n), for the flow from the source p0 at t = 0: x goes back over the times, and
-/// log p(x) = log p0(x(0)) - (integral of div v) (eq. 24). c: conditions, one column per sample. log_p0(x0) is the
+/// log p(x) = log p0(x(0)) - (integral of div v) (eq. 29). c: conditions, one column per sample. log_p0(x0) is the
 /// source's log-density, a row with one entry per column (-inf where it has none), standard normal by default.
 /// Throws std::invalid_argument if a shape or option is wrong, a number not finite, or times do not start at 0;
 /// std::runtime_error with sample and time if the solution leaves the finite numbers.

@@ -85,7 +85,7 @@ TEMPLATE_TEST_CASE("an adaptive pair meets the conditions of orders 5 and 4, and
 
   Seven first = Seven::Zero(), last = first;
   first(0) = last(6) = 1;
-  for (const double theta : {0.1, 0.5, 0.9}) {  // eq. 30, its weights
+  for (const double theta : {0.1, 0.5, 0.9}) {  // eq. 18, its weights
     const double left = 1 - theta;
     const Seven inside = theta * (b + left * (first - b + theta * (2 * b - first - last + left * dense)));
     for (int order = 1; order <= 4; ++order) CHECK(miss<Table>(inside, order, theta) < tolerance);
