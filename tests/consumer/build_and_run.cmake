@@ -43,7 +43,7 @@ elseif(consumer STREQUAL "add_subdirectory")
   build_project(-D "flowmatch_source_dir=${source_dir}")
 
 elseif(consumer STREQUAL "fetch_content")
-  build_project(-D "FETCHCONTENT_SOURCE_DIR_FLOWMATCH=${source_dir}" -D BUILD_SHARED_LIBS=ON -D CMAKE_BUILD_TYPE=Debug)
+  build_project(-D "FETCHCONTENT_SOURCE_DIR_FLOWMATCH=${source_dir}" -D BUILD_SHARED_LIBS=ON -D CMAKE_CXX_FLAGS=-O0)
   file(GLOB_RECURSE libraries "${work_dir}/libflowmatch*")
   if(libraries)
     message(FATAL_ERROR "Nothing links flowmatch::compiled, but it was built: ${libraries}")

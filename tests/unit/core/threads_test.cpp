@@ -192,7 +192,7 @@ TEST_CASE("nets train and samples are drawn at the same time from one const net"
   for (std::size_t i = 0; i < results.size(); ++i) CHECK(results[i] == (i % 2 ? train(i) : draw(i)));
 }
 
-TEST_CASE("training and sampling allocate nothing when warm, for wide nets and with threads", "[threads]") {
+TEST_CASE("training and sampling allocate nothing when warm, for wide nets and with threads", "[threads][long]") {
   for (int threads : {1, 4, 7})
     for (fm::Index width : {2, 64, 1024}) {
       INFO(threads << " threads, width " << width);

@@ -76,7 +76,7 @@ TEST_CASE("the score from the velocity is that of the mixture", "[sample]") {
     }
 }
 
-TEST_CASE("noise on the way leaves the distribution as it is, whatever its amount", "[sample]") {
+TEST_CASE("noise on the way leaves the distribution as it is, whatever its amount", "[sample][long]") {
   // Of 20,000 exact samples one set in a thousand is farther than 1.95 / sqrt(20,000) = 0.0138; the steps add little
   // to that.
   const auto check = [](const char* name, const auto& diffusion) {
@@ -117,7 +117,7 @@ double variance_of(const Field& linear, const D& diffusion, fm::StochasticMethod
 
 }
 
-TEMPLATE_TEST_CASE("the variance comes at weak order 1 by Euler and 2 by Heun, on any schedule", "[sample]",
+TEMPLATE_TEST_CASE("the variance comes at weak order 1 by Euler and 2 by Heun, on any schedule", "[sample][long]",
                    fm::LinearSchedule, fm::CosineSchedule, fm::PolynomialSchedule) {
   const test::GaussianField<TestType> exact{Eigen::VectorXd::Zero(1), Eigen::MatrixXd::Constant(1, 1, 0.25)};
   const auto f = [&](const auto& x, const auto& t, const auto& c, auto& v) {

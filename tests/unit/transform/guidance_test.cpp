@@ -278,7 +278,7 @@ TEST_CASE("with an exact gradient and the posterior's strength guidance is the f
   CHECK(test::largest(guided - exact) < 1e-12 * test::largest(exact));
 }
 
-TEST_CASE("guided samples have the mean and covariance of the posterior", "[guidance][sample]") {
+TEST_CASE("guided samples have the mean and covariance of the posterior", "[guidance][sample][long]") {
   const Observed problem;
   const GaussianField posterior = problem.posterior();
   fm::Rng rng(3);

@@ -185,7 +185,7 @@ Eigen::MatrixXf of_unequal_scale(fm::Rng& rng, Index n) {
 // 0.0015, 0.0018; standardised 0.0031, 0.0055, 0.0064, and along the path the same four digits, since only rounding
 // differs; with one schedule for all rows 0.060, 0.040, 0.033; in raw units 1001, 947, 997.
 TEST_CASE("data with scales from 1e-3 to 1e3 is learned as well along the path as standardised, and not without",
-          "[field][training]") {
+          "[field][training][long]") {
   fm::Rng rng(1);
   const Eigen::MatrixXf data = of_unequal_scale(rng, 10000);
   const fm::Normalizer<float> n(data);
