@@ -258,7 +258,7 @@ struct ExponentialSchedule {
   }
 };
 }
-namespace flowmatch::table {
+namespace flowmatch::tableau {
 struct Ralston {
   static constexpr int order = 2;
   static constexpr std::array<Row<2>, 2> a = {{{}, {2. / 3}}};
