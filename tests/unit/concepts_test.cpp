@@ -87,6 +87,11 @@ static_assert(!fm::VelocityField<fm::VelocityMlp<float>, double>);
 static_assert(!fm::VelocityField<decltype(of_two), float>);
 static_assert(!fm::VelocityField<fm::Matrix<float>, float> && !fm::VelocityField<int, double>);
 
+// Numbers: float and double, and the compiler says so at the door.
+template <class T>
+concept HasNet = requires { typename fm::VelocityMlp<T>; };
+static_assert(HasNet<float> && HasNet<double> && !HasNet<long double> && !HasNet<int>);
+
 // Optimisers.
 static_assert(fm::Optimizer<fm::Adam<float>, float> && fm::Optimizer<fm::AdamW<double>, double>);
 static_assert(fm::Optimizer<fm::Sgd<float>, float>);
@@ -101,7 +106,7 @@ static_assert(!fm::Optimizer<WithoutRate, float>);
 static_assert(fm::Stepper<fm::Euler> && fm::Stepper<fm::Midpoint> && fm::Stepper<fm::Heun> && fm::Stepper<fm::Rk4>);
 struct WithoutOrder {
   static constexpr int evaluations = 1;
-  template <std::floating_point Scalar, fm::VelocityField<Scalar> F>
+  template <fm::Real Scalar, fm::VelocityField<Scalar> F>
   void step(F&&, double, double, fm::MatrixIn<Scalar>, fm::MatrixRef<Scalar>, fm::StepperMemory<Scalar>&) const {}
 };
 struct WithOrder : WithoutOrder {
@@ -115,7 +120,7 @@ static_assert(!fm::Stepper<double> && !fm::Stepper<fm::LinearPath>);
 
 // Paths and schedules.
 struct WithoutVelocity {
-  template <std::floating_point Scalar>
+  template <fm::Real Scalar>
   void sample(fm::MatrixIn<Scalar>, fm::MatrixIn<Scalar>, fm::RowVectorIn<Scalar>, fm::Matrix<Scalar>&) const {}
 };
 struct FloatSchedule {

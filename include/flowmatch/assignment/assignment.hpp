@@ -28,7 +28,7 @@ namespace detail {
 /// A place for the costs of a problem, and the state of its solution. Costs and the auction's values are kept in
 /// Scalar; the last two phases compute in double, where sums and differences of float costs are as good as exact. An
 /// object solves one problem after the other and allocates only for one that is larger than all before.
-template <std::floating_point Scalar> class Assignment {
+template <Real Scalar> class Assignment {
  public:
   /// Begins a problem with n rows and columns.
   void resize(Index n) {
@@ -191,7 +191,7 @@ template <std::floating_point Scalar> class Assignment {
 /// about n 2^-52 max |cost|. Throws std::invalid_argument if cost is not square or not finite. O(n^3) at worst: n =
 /// 2,000 took 0.05 to 0.3 seconds for squared distances of points in 1 to 64 dimensions, costs i j and many ties, and
 /// 0.9 for two clusters far apart, the worst found. Holds a copy of cost meanwhile.
-template <std::floating_point Scalar> std::vector<Index> solve_assignment(const Matrix<Scalar>& cost) {
+template <Real Scalar> std::vector<Index> solve_assignment(const Matrix<Scalar>& cost) {
   detail::check_columns("solve_assignment", "cost", cost.cols(), cost.rows());
   detail::check_finite("solve_assignment", "cost", cost);
   detail::Assignment<Scalar> problem;

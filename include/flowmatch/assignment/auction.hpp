@@ -18,7 +18,7 @@ namespace detail {
 /// auction starts from v_i = min_j c_ij. A column without a row takes its cheapest one by c_ij - v_i, from another
 /// column if need be, and lowers v_i there by the lead over its second cheapest and by epsilon more. So a column ends
 /// at most epsilon away from its best row. Some rounds, all from no rows held, with less epsilon each.
-template <std::floating_point Scalar> struct Auction {
+template <Real Scalar> struct Auction {
   static constexpr Index nobody = -1;
   static constexpr Scalar closed = Scalar(1e30);  // beyond any distance: those are differences of sums of costs
 

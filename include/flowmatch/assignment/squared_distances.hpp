@@ -21,7 +21,7 @@ inline Index cost_rows(Index n) { return (n + cost_block - 1) / cost_block * cos
 template <class Scalar> using CacheLineVector = std::vector<Scalar, CacheLineAllocator<Scalar>>;
 
 /// Two sets of points, copied to where their distances are computed fast. Allocates only for larger sets than before.
-template <std::floating_point Scalar> class SquaredDistances {
+template <Real Scalar> class SquaredDistances {
  public:
   /// x: dim x n, y: dim x m, finite, of any scale. centred: each set is moved so that its mean is 0. This adds to each
   /// distance a number of its row and one of its column, which no transport between all of x and of y depends on, and

@@ -19,14 +19,14 @@ inline namespace FLOWMATCH_ABI {
 
 /// True unless x is infinite or NaN. Reads the exponent bits, so that it holds under -ffast-math too, where
 /// std::isfinite answers true for NaN.
-template <std::floating_point Scalar> bool is_finite(const Scalar& x) {
+template <Real Scalar> bool is_finite(const Scalar& x) {
   using Bits = std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>;
   constexpr Bits exponent = sizeof(Scalar) == 4 ? Bits(0x7f800000u) : Bits(0x7ff0000000000000u);
   return (std::bit_cast<Bits>(x) & exponent) != exponent;
 }
 
 /// True if the n numbers at x are all finite.
-template <std::floating_point Scalar> bool all_finite(const Scalar* x, Index n) {
+template <Real Scalar> bool all_finite(const Scalar* x, Index n) {
   constexpr Index block = 32;  // a loop of known length and without branches: compilers vectorise it at -O2
   Index i = 0;
   for (; i + block <= n; i += block) {
@@ -134,6 +134,9 @@ inline void check_size(const char* where, const char* name, Index given, Index e
 }
 inline void check_at_least(const char* where, const char* name, double given, double least) {
   if (!(is_finite(given) && given >= least)) fail(where, {"expected ", name, " >= ", least, ", got ", given});
+}
+void check_at_least(const char* where, const char* name, std::integral auto given, Index least) {
+  if (Index(given) < least) fail(where, {"expected ", name, " >= ", least, ", got ", given});
 }
 inline void check_positive(const char* where, const char* name, double given) {
   if (!(is_finite(given) && given > 0)) fail(where, {"expected ", name, " > 0, got ", given});

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <type_traits>
 
+#include "flowmatch/core/real.hpp"
 #include "flowmatch/version.hpp"
 
 #if EIGEN_WORLD_VERSION == 3 && EIGEN_MAJOR_VERSION < 4
@@ -38,24 +39,23 @@ static_assert(sizeof(Index) == 8 && std::endian::native == std::endian::little,
 /// Columns of a batch that loss and solvers hand to a field at a time, so that activations stay in cache.
 inline constexpr Index tile_columns = 128;
 
-template <std::floating_point Scalar> using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
-template <std::floating_point Scalar> using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
-template <std::floating_point Scalar> using RowVector = Eigen::Matrix<Scalar, 1, Eigen::Dynamic>;
+template <Real Scalar> using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+template <Real Scalar> using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+template <Real Scalar> using RowVector = Eigen::Matrix<Scalar, 1, Eigen::Dynamic>;
 
 /// Read-only arguments. Matrices, blocks and maps pass without a copy, other expressions are evaluated once.
 /// Scalar is not deduced from them (it comes from the net or the output), so that they convert.
-template <std::floating_point Scalar> using MatrixIn = const Eigen::Ref<const std::type_identity_t<Matrix<Scalar>>>&;
-template <std::floating_point Scalar> using VectorIn = const Eigen::Ref<const std::type_identity_t<Vector<Scalar>>>&;
-template <std::floating_point Scalar>
-using RowVectorIn = const Eigen::Ref<const std::type_identity_t<RowVector<Scalar>>>&;
+template <Real Scalar> using MatrixIn = const Eigen::Ref<const std::type_identity_t<Matrix<Scalar>>>&;
+template <Real Scalar> using VectorIn = const Eigen::Ref<const std::type_identity_t<Vector<Scalar>>>&;
+template <Real Scalar> using RowVectorIn = const Eigen::Ref<const std::type_identity_t<RowVector<Scalar>>>&;
 
 /// double, as a type that depends on Scalar. What a template makes of a fixed type is compiled wherever its header is
 /// read; what depends on a parameter, only where the template is used.
-template <std::floating_point Scalar> using Double = std::common_type_t<Scalar, double>;
+template <Real Scalar> using Double = std::common_type_t<Scalar, double>;
 
 /// Arguments written in place, whose size is the caller's. Where the callee sets the size, it takes a Matrix&.
-template <std::floating_point Scalar> using MatrixRef = Eigen::Ref<std::type_identity_t<Matrix<Scalar>>>;
-template <std::floating_point Scalar> using VectorRef = Eigen::Ref<std::type_identity_t<Vector<Scalar>>>;
+template <Real Scalar> using MatrixRef = Eigen::Ref<std::type_identity_t<Matrix<Scalar>>>;
+template <Real Scalar> using VectorRef = Eigen::Ref<std::type_identity_t<Vector<Scalar>>>;
 
 /// The observer of an integration or a training that does nothing.
 struct NoObserver {
@@ -66,22 +66,19 @@ namespace detail {
 
 // Columns first .. first + n - 1 of an argument, as an argument again. Every kind of Eigen expression is a class to
 // compile; these are the ones that the arguments need anyway.
-template <std::floating_point Scalar>
-Eigen::Ref<const Matrix<Scalar>> columns_in(MatrixIn<Scalar> x, Index first, Index n) {
+template <Real Scalar> Eigen::Ref<const Matrix<Scalar>> columns_in(MatrixIn<Scalar> x, Index first, Index n) {
   using Map = Eigen::Map<const Matrix<Scalar>, 0, Eigen::OuterStride<>>;
   return Map(x.data() + first * x.outerStride(), x.rows(), n, Eigen::OuterStride<>(x.outerStride()));
 }
-template <std::floating_point Scalar>
-Eigen::Ref<const RowVector<Scalar>> times_in(RowVectorIn<Scalar> t, Index first, Index n) {
+template <Real Scalar> Eigen::Ref<const RowVector<Scalar>> times_in(RowVectorIn<Scalar> t, Index first, Index n) {
   return Eigen::Map<const RowVector<Scalar>>(t.data() + first, n);
 }
 /// rows x n numbers that the callee writes, columns `stride` apart.
-template <std::floating_point Scalar>
-Eigen::Ref<Matrix<Scalar>> writable(Scalar* data, Index rows, Index n, Index stride) {
+template <Real Scalar> Eigen::Ref<Matrix<Scalar>> writable(Scalar* data, Index rows, Index n, Index stride) {
   using Map = Eigen::Map<Matrix<Scalar>, 0, Eigen::OuterStride<>>;
   return Map(data, rows, n, Eigen::OuterStride<>(stride));
 }
-template <std::floating_point Scalar> Eigen::Ref<Matrix<Scalar>> columns_of(MatrixRef<Scalar> x, Index first, Index n) {
+template <Real Scalar> Eigen::Ref<Matrix<Scalar>> columns_of(MatrixRef<Scalar> x, Index first, Index n) {
   return writable(x.data() + first * x.outerStride(), x.rows(), n, x.outerStride());
 }
 

@@ -15,7 +15,7 @@ inline namespace FLOWMATCH_ABI {
 /// form a class. It is the limit of a large weight on the condition, without its rounding, and faster than
 /// OptimalTransport. Where nearly every column has a condition of its own it changes nothing: take
 /// ConditionalTransport.
-template <std::floating_point Scalar = float> class ClassTransport {
+template <Real Scalar = float> class ClassTransport {
  public:
   /// The column of x1 for each column of x0, of the same class; a permutation, valid until the next call. x0, x1: dim x
   /// n, n >= 1; labels: n numbers, of x0's columns as of x1's. Throws std::invalid_argument if sizes differ or a number
@@ -58,14 +58,14 @@ template <std::floating_point Scalar = float> class ClassTransport {
   std::vector<Index> order_, pairs_;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 std::span<const Index> ClassTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1,
                                                           std::span<const Index> labels) {
   detail::check_size("ClassTransport", "labels", Index(labels.size()), x1.cols());
   return pair(x0, x1, [&](Index i, Index j) { return labels[std::size_t(i)] < labels[std::size_t(j)]; });
 }
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 std::span<const Index> ClassTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1,
                                                           MatrixIn<Scalar> c) {
   detail::check_columns("ClassTransport", "c", c.cols(), x1.cols());
@@ -85,7 +85,7 @@ struct ConditionalTransportOptions {
 /// found anew for each batch so that, of all pairs (i, j), the share `ratio` costs no more than (i, i), where the
 /// conditions are equal: a small ratio keeps conditions close, a large one comes near to OptimalTransport. w has the
 /// units of x^2 / c^2, so that the scale of c does not matter; that of its rows to each other does.
-template <std::floating_point Scalar = float> class ConditionalTransport {
+template <Real Scalar = float> class ConditionalTransport {
  public:
   /// Throws std::invalid_argument for a ratio outside (0, 1).
   explicit ConditionalTransport(ConditionalTransportOptions options = {});
@@ -148,13 +148,13 @@ template <std::floating_point Scalar = float> class ConditionalTransport {
   double weight_ = 0;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 ConditionalTransport<Scalar>::ConditionalTransport(ConditionalTransportOptions options) : options_(options) {
   detail::check_positive("ConditionalTransport", "options.ratio", options.ratio);
   detail::check_below("ConditionalTransport", "options.ratio", options.ratio, 0, 1);
 }
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 std::span<const Index> ConditionalTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1,
                                                                 MatrixIn<Scalar> c) {
   detail::check_coupled<Scalar>("ConditionalTransport", x0, x1);

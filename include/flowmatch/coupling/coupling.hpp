@@ -26,8 +26,8 @@ struct Pairs {
 
 namespace detail {
 /// Sets of the same shape, one column at least, finite.
-template <std::floating_point Scalar> void check_coupled(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
-  check_at_least(where, "x0.cols()", double(x0.cols()), 1);
+template <Real Scalar> void check_coupled(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
+  check_at_least(where, "x0.cols()", x0.cols(), 1);
   check_shape(where, "x1", x1, x0.rows(), x0.cols());
   check_finite(where, "x0", x0);
   check_finite(where, "x1", x1);
@@ -35,7 +35,7 @@ template <std::floating_point Scalar> void check_coupled(const char* where, Matr
 }
 
 /// Column j with column j: independent if x0 and x1 were drawn so, else the pairs that the data came in.
-template <std::floating_point Scalar = float> class Identity {
+template <Real Scalar = float> class Identity {
  public:
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
     detail::check_shape("Identity", "x1", x1, x0.rows(), x0.cols());

@@ -27,7 +27,7 @@ struct SinkhornReport {
 /// The plan P, n x n, of least sum of P_ij (|x0_i - x1_j|^2 + epsilon log P_ij) whose rows and columns sum to 1/n. The
 /// smaller epsilon is beside the squared distances, the nearer it is to OptimalTransport and the more iterations it
 /// needs. With conditions it does what OptimalTransport does to them.
-template <std::floating_point Scalar = float> class EntropicTransport {
+template <Real Scalar = float> class EntropicTransport {
  public:
   /// Throws std::invalid_argument for an option outside its range.
   explicit EntropicTransport(EntropicTransportOptions options = {});
@@ -189,14 +189,14 @@ template <std::floating_point Scalar = float> class EntropicTransport {
   std::vector<Index> pairs_;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 EntropicTransport<Scalar>::EntropicTransport(EntropicTransportOptions options) : options_(options) {
   detail::check_positive("EntropicTransport", "options.epsilon", options.epsilon);
-  detail::check_at_least("EntropicTransport", "options.max_iterations", double(options.max_iterations), 1);
+  detail::check_at_least("EntropicTransport", "options.max_iterations", options.max_iterations, 1);
   detail::check_positive("EntropicTransport", "options.tolerance", options.tolerance);
 }
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 std::span<const Index> EntropicTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, Rng& rng) {
   solve(x0, x1);
   targets_.assign(std::size_t(rows_), Scalar(0));
@@ -204,7 +204,7 @@ std::span<const Index> EntropicTransport<Scalar>::operator()(MatrixIn<Scalar> x0
   return draw_rows();
 }
 
-template <std::floating_point Scalar> Matrix<Scalar> EntropicTransport<Scalar>::plan() const {
+template <Real Scalar> Matrix<Scalar> EntropicTransport<Scalar>::plan() const {
   Matrix<Scalar> p(n_, n_);
   for (Index j = 0; j < n_; ++j)
     for (Index i = 0; i < n_; ++i) p(i, j) = std::exp(f_[std::size_t(i)] + g_[std::size_t(j)] - cost(i, j));

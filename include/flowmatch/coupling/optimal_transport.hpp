@@ -19,7 +19,7 @@ inline namespace FLOWMATCH_ABI {
 ///
 /// A net that is trained on any transport's pairs has no score (eq. 32 needs independent noise): not for
 /// sample_stochastic, Prediction::score and the posterior of GradientGuidance.
-template <std::floating_point Scalar = float> class OptimalTransport {
+template <Real Scalar = float> class OptimalTransport {
  public:
   /// The column of x1 for each column of x0, valid until the next call or the end of this object. x0, x1: dim x n, n >=
   /// 1, finite, of any scale. Throws std::invalid_argument otherwise. O(n^3) at worst, in practice nearer to n^2 dim +
@@ -41,7 +41,7 @@ template <std::floating_point Scalar = float> class OptimalTransport {
   std::vector<Index> from_, to_;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 std::span<const Index> OptimalTransport<Scalar>::operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
   detail::check_coupled<Scalar>("OptimalTransport", x0, x1);
   distances_.set(x0, x1, true);
@@ -50,8 +50,8 @@ std::span<const Index> OptimalTransport<Scalar>::operator()(MatrixIn<Scalar> x0,
   return problem_.solve();
 }
 
-template <std::floating_point Scalar> Pairs OptimalTransport<Scalar>::draw(Rng& rng, Index n) {
-  detail::check_at_least("OptimalTransport::draw", "n", double(n), 1);
+template <Real Scalar> Pairs OptimalTransport<Scalar>::draw(Rng& rng, Index n) {
+  detail::check_at_least("OptimalTransport::draw", "n", n, 1);
   const std::span<const Index> pairs = problem_.solution();
   if (pairs.empty()) detail::fail("OptimalTransport::draw", {"there is no plan before the first call"});
   from_.resize(std::size_t(n));

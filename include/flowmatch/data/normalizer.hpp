@@ -18,7 +18,7 @@ inline namespace FLOWMATCH_ABI {
 /// A row that was constant when fitted becomes 0 and comes back as that constant, exactly, whatever z says. With
 /// components, z has one row for each of them, and inverse gives the point of the principal subspace; its residual,
 /// like another value in a constant row, is dropped.
-template <std::floating_point ScalarType = float> struct Normalizer {
+template <Real ScalarType = float> struct Normalizer {
   using Scalar = ScalarType;
 
   Vector<Scalar> mean;        ///< dim
@@ -65,8 +65,7 @@ template <std::floating_point ScalarType = float> struct Normalizer {
   }
 };
 
-template <std::floating_point ScalarType>
-void Normalizer<ScalarType>::operator()(MatrixIn<Scalar> x, Matrix<Scalar>& z) const {
+template <Real ScalarType> void Normalizer<ScalarType>::operator()(MatrixIn<Scalar> x, Matrix<Scalar>& z) const {
   check_arguments("Normalizer", "x", x, dim(), z);
   z.resize(normalized_dim(), x.cols());
   const auto standard = [&](Index row, Index j) {
@@ -83,15 +82,13 @@ void Normalizer<ScalarType>::operator()(MatrixIn<Scalar> x, Matrix<Scalar>& z) c
   }
 }
 
-template <std::floating_point ScalarType>
-Matrix<ScalarType> Normalizer<ScalarType>::operator()(MatrixIn<Scalar> x) const {
+template <Real ScalarType> Matrix<ScalarType> Normalizer<ScalarType>::operator()(MatrixIn<Scalar> x) const {
   Matrix<Scalar> z;
   (*this)(x, z);
   return z;
 }
 
-template <std::floating_point ScalarType>
-void Normalizer<ScalarType>::inverse(MatrixIn<Scalar> z, Matrix<Scalar>& x) const {
+template <Real ScalarType> void Normalizer<ScalarType>::inverse(MatrixIn<Scalar> z, Matrix<Scalar>& x) const {
   check_arguments("Normalizer::inverse", "z", z, normalized_dim(), x);
   x.resize(dim(), z.cols());
   for (Index j = 0; j < z.cols(); ++j)
@@ -101,7 +98,7 @@ void Normalizer<ScalarType>::inverse(MatrixIn<Scalar> z, Matrix<Scalar>& x) cons
           scale(row) * (components.rows() == 0 ? z(row, j) : components.col(row).dot(deviation.cwiseProduct(z.col(j))));
 }
 
-template <std::floating_point ScalarType> Matrix<ScalarType> Normalizer<ScalarType>::inverse(MatrixIn<Scalar> z) const {
+template <Real ScalarType> Matrix<ScalarType> Normalizer<ScalarType>::inverse(MatrixIn<Scalar> z) const {
   Matrix<Scalar> x;
   inverse(z, x);
   return x;
@@ -109,8 +106,8 @@ template <std::floating_point ScalarType> Matrix<ScalarType> Normalizer<ScalarTy
 
 template <class Derived> explicit Normalizer(const Eigen::MatrixBase<Derived>&) -> Normalizer<typename Derived::Scalar>;
 
-template <std::floating_point ScalarType> Normalizer<ScalarType>::Normalizer(MatrixIn<ScalarType> data) {
-  detail::check_at_least("Normalizer", "data.cols()", double(data.cols()), 2);
+template <Real ScalarType> Normalizer<ScalarType>::Normalizer(MatrixIn<ScalarType> data) {
+  detail::check_at_least("Normalizer", "data.cols()", data.cols(), 2);
   detail::check_finite("Normalizer", "data", data);
   // Both passes see differences from numbers near by: a large offset costs no digits, and for a constant row every
   // difference, and so the deviation, is exactly 0.
@@ -134,7 +131,7 @@ template <std::floating_point ScalarType> Normalizer<ScalarType>::Normalizer(Mat
 namespace detail {
 
 /// Throws std::invalid_argument unless the members, which a file or a user may have set, are those of a Normalizer.
-template <std::floating_point Scalar>
+template <Real Scalar>
 void check_normalizer(const char* where, const std::string& name, const Normalizer<Scalar>& normalizer) {
   const auto& [mean, scale, components, deviation] = normalizer;
   const std::string mean_name = name + ".mean", scale_name = name + ".scale", deviation_name = name + ".deviation",
@@ -144,7 +141,7 @@ void check_normalizer(const char* where, const std::string& name, const Normaliz
   check_size(where, deviation_name.c_str(), deviation.size(), components.rows());
   check_finite(where, mean_name.c_str(), mean);
   for (Index row = 0; row < scale.size(); ++row)
-    check_at_least(where, (scale_name + " of row " + std::to_string(row)).c_str(), double(scale(row)), 0);
+    check_at_least(where, (scale_name + " of row " + std::to_string(row)).c_str(), scale(row), 0);
   for (Index i = 0; i < deviation.size(); ++i)
     check_positive(where, (deviation_name + " of component " + std::to_string(i)).c_str(), double(deviation(i)));
   const Matrix<Scalar> axes = components.transpose();

@@ -18,9 +18,9 @@ inline namespace FLOWMATCH_ABI {
 /// the sign is that in which the largest entry is positive. Throws as Normalizer(data) does, and std::invalid_argument
 /// unless 1 <= components <= the number of directions in which the data varies by more than rounding. Sums in double.
 /// O(dim^2 n + dim^3) and memory for three matrices of dim x dim doubles.
-template <std::floating_point Scalar> Normalizer<Scalar> whitening(const Matrix<Scalar>& data, Index components) {
-  detail::check_at_least("whitening", "data.rows()", double(data.rows()), 1);
-  detail::check_at_least("whitening", "components", double(components), 1);
+template <Real Scalar> Normalizer<Scalar> whitening(const Matrix<Scalar>& data, Index components) {
+  detail::check_at_least("whitening", "data.rows()", data.rows(), 1);
+  detail::check_at_least("whitening", "components", components, 1);
   Normalizer<Scalar> normalizer(data);
   const Index dim = data.rows(), n = data.cols(), block = 256;
   Matrix<double> covariance = Matrix<double>::Zero(dim, dim), z;

@@ -108,7 +108,7 @@ template <class Table, class Scalar, int steps> constexpr auto numbers_of_steps(
 /// constants: made as a constexpr variable it lies in read-only memory and costs nothing when the program starts. Any
 /// number of threads may call it. A call takes the stack for two of the widest layers, and for sample a few vectors of
 /// dim; it checks nothing: NaN in gives NaN out.
-template <std::floating_point ScalarType, VelocityMlpArchitecture architecture> class StaticVelocityMlp {
+template <Real ScalarType, VelocityMlpArchitecture architecture> class StaticVelocityMlp {
  public:
   using Scalar = ScalarType;
   static_assert(architecture.valid(), "expected dim >= 1, no number < 0, and equal widths if residual");

@@ -57,7 +57,7 @@ inline VelocityMlpArchitecture architecture_of(const char* where, const Velocity
 }
 
 /// x as a literal of C++, to the bit and in every locale.
-template <std::floating_point Scalar> std::string literal(Scalar x) {
+template <Real Scalar> std::string literal(Scalar x) {
   char text[64];
   const char* end = std::to_chars(text, text + sizeof text, std::abs(double(x)), std::chars_format::hex).ptr;
   return (std::signbit(x) ? "-0x" : "0x") + std::string(static_cast<const char*>(text), end) +
@@ -71,7 +71,7 @@ template <std::floating_point Scalar> std::string literal(Scalar x) {
 /// and appears whole or not at all. The weights are hexadecimal literals, exact. Throws std::invalid_argument if name
 /// is no name of a variable, the net has more than 16 hidden layers or a weight is not finite; std::runtime_error with
 /// path and reason if the file cannot be written.
-template <std::floating_point Scalar>
+template <Real Scalar>
 void write_header(const std::string& path, const VelocityMlp<Scalar>& net, const std::string& name) {
   constexpr auto where = "write_header";
   detail::check_identifier(where, name);

@@ -67,8 +67,8 @@ inline EmbeddingShape embedding_shape(const ConditionalVelocityMlpOptions& o) {
   constexpr auto where = "ConditionalVelocityMlp";
   if (o.classes < 1 || o.classes > 1 << 24)  // up to which a float is exact
     fail(where, {"expected options.classes in [1, 2^24], got ", o.classes});
-  check_at_least(where, "options.embedding_dim", double(o.embedding_dim), 1);
-  check_at_least(where, "options.vector_dim", double(o.vector_dim), 0);
+  check_at_least(where, "options.embedding_dim", o.embedding_dim, 1);
+  check_at_least(where, "options.vector_dim", o.vector_dim, 0);
   return {o.classes, o.embedding_dim, o.vector_dim};
 }
 
@@ -101,7 +101,7 @@ inline std::vector<ParameterBlock> embedding_blocks(const ConditionalVelocityMlp
 ///
 /// Meets TrainableField, DifferentiableField, ReverseField and VelocityField; a value, like VelocityMlp. Where a label
 /// is none of these numbers, all calls throw std::invalid_argument.
-template <std::floating_point ScalarType = float> class ConditionalVelocityMlp {
+template <Real ScalarType = float> class ConditionalVelocityMlp {
  public:
   using Scalar = ScalarType;
   /// Reuse it, as that of Mlp.
@@ -152,7 +152,7 @@ template <std::floating_point ScalarType = float> class ConditionalVelocityMlp {
   Index table_;  // where the embedding's numbers start among the parameters
 };
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 ConditionalVelocityMlp<ScalarType>::ConditionalVelocityMlp(ConditionalVelocityMlpOptions options, Rng& rng)
     : options_(std::move(options)),
       shape_(detail::embedding_shape(options_)),
@@ -161,17 +161,15 @@ ConditionalVelocityMlp<ScalarType>::ConditionalVelocityMlp(ConditionalVelocityMl
   fill_normal(rng, std::span(net_.parameters().data() + table_, std::size_t(shape_.table_size())));
 }
 
-template <std::floating_point ScalarType>
-Vector<ScalarType> ConditionalVelocityMlp<ScalarType>::null_condition() const {
+template <Real ScalarType> Vector<ScalarType> ConditionalVelocityMlp<ScalarType>::null_condition() const {
   return Scalar(options_.classes) * Vector<Scalar>::Unit(condition_dim(), 0);
 }
 
-template <std::floating_point ScalarType>
-void ConditionalVelocityMlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
+template <Real ScalarType> void ConditionalVelocityMlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
   net_.set_parameters(values);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void ConditionalVelocityMlp<ScalarType>::forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
                                                  MatrixRef<Scalar> v, Workspace& workspace) const {
   constexpr auto where = "ConditionalVelocityMlp::forward";
@@ -191,7 +189,7 @@ void ConditionalVelocityMlp<ScalarType>::forward(MatrixIn<Scalar> x, RowVectorIn
   net_.forward(x, t, workspace.e.leftCols(n), v, workspace.net);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void ConditionalVelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace& workspace,
                                                   VectorRef<Scalar> gradient) const {
   net_.backward(dv, workspace.net, gradient);
@@ -200,24 +198,24 @@ void ConditionalVelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace
     detail::embed_back(shape_, workspace.labels[std::size_t(j)], &workspace.de(0, j), gradient.data() + table_);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void ConditionalVelocityMlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& workspace) const {
   net_.jvp(dx, dv, workspace.net);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void ConditionalVelocityMlp<ScalarType>::vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& workspace) const {
   net_.vjp(dv, dx, workspace.net);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void ConditionalVelocityMlp<ScalarType>::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
                                                     MatrixRef<Scalar> v) const {
   detail::forward_in_tiles("ConditionalVelocityMlp", *this, x, t, c, v);
 }
 
 /// As VelocityMlp::OneSample.
-template <std::floating_point ScalarType> class ConditionalVelocityMlp<ScalarType>::OneSample {
+template <Real ScalarType> class ConditionalVelocityMlp<ScalarType>::OneSample {
  public:
   explicit OneSample(const ConditionalVelocityMlp& field);
 
@@ -232,7 +230,7 @@ template <std::floating_point ScalarType> class ConditionalVelocityMlp<ScalarTyp
   Vector<Scalar> embedding_;
 };
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 ConditionalVelocityMlp<ScalarType>::OneSample::OneSample(const ConditionalVelocityMlp& field)
     : shape_(field.shape_),
       net_(field.net_),
@@ -241,13 +239,13 @@ ConditionalVelocityMlp<ScalarType>::OneSample::OneSample(const ConditionalVeloci
   update(field);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void ConditionalVelocityMlp<ScalarType>::OneSample::update(const ConditionalVelocityMlp& field) {
   net_.update(field.net_);
   embedding_ = field.parameters().tail(embedding_.size());
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void ConditionalVelocityMlp<ScalarType>::OneSample::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t,
                                                                MatrixIn<Scalar> c, MatrixRef<Scalar> v) {
   constexpr auto where = "ConditionalVelocityMlp::OneSample";

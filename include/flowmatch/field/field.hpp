@@ -18,8 +18,7 @@ inline namespace FLOWMATCH_ABI {
 ///   forward(x, t, c, v, w)         writes v
 /// The field is const in forward; n is at most tile_columns when loss or sampler call.
 template <class F>
-concept ParametricField = std::floating_point<typename F::Scalar> &&
-    std::default_initializable<typename F::Workspace> &&
+concept ParametricField = Real<typename F::Scalar> && std::default_initializable<typename F::Workspace> &&
     requires(const F& field, F& writable, const Matrix<typename F::Scalar>& x, const RowVector<typename F::Scalar>& t,
              MatrixRef<typename F::Scalar> v, typename F::Workspace& w) {
   { field.dim() } -> std::convertible_to<Index>;

@@ -21,7 +21,7 @@ inline namespace FLOWMATCH_ABI {
 /// The net is a value: options and one contiguous parameter vector, in the order layers.0.weight [out, in] (row-major),
 /// layers.0.bias, then for each further layer norms.l.weight, norms.l.bias (residual blocks only), layers.l.weight,
 /// layers.l.bias. It is const while it runs; activations live in a Workspace, one for each thread.
-template <std::floating_point ScalarType = float> class Mlp {
+template <Real ScalarType = float> class Mlp {
  public:
   using Scalar = ScalarType;
 
@@ -218,7 +218,7 @@ template <std::floating_point ScalarType = float> class Mlp {
   Vector<Scalar> parameters_;
 };
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 Mlp<ScalarType>::Mlp(MlpOptions options, Rng& rng, const std::vector<ParameterBlock>& more)
     : options_(std::move(options)), blocks_(detail::mlp_layout(options_)) {
   for (const ParameterBlock& block : blocks_)
@@ -229,13 +229,13 @@ Mlp<ScalarType>::Mlp(MlpOptions options, Rng& rng, const std::vector<ParameterBl
   initialise(rng);
 }
 
-template <std::floating_point ScalarType> void Mlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
+template <Real ScalarType> void Mlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
   detail::check_size("set_parameters", "values", values.size(), parameters_.size());
   detail::check_finite("set_parameters", "values", values);
   parameters_ = values;
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void Mlp<ScalarType>::forward(MatrixIn<Scalar> x, MatrixRef<Scalar> y, Workspace& workspace) const {
   detail::check_rows("Mlp::forward", "x", x.rows(), in());
   detail::check_shape("Mlp::forward", "y", y, out(), x.cols());
@@ -243,13 +243,13 @@ void Mlp<ScalarType>::forward(MatrixIn<Scalar> x, MatrixRef<Scalar> y, Workspace
   detail::write<Scalar>(forward_tile(workspace), y);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void Mlp<ScalarType>::backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient) const {
   check_backward(dy, workspace, gradient);
   backward_tile(dy, workspace, gradient);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void Mlp<ScalarType>::backward(MatrixIn<Scalar> dy, Workspace& workspace, VectorRef<Scalar> gradient,
                                Matrix<Scalar>& dx) const {
   check_backward(dy, workspace, gradient);

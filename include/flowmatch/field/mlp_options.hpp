@@ -51,10 +51,10 @@ inline void append_block(std::vector<ParameterBlock>& blocks, std::string name, 
 /// The blocks of a net in their order. Throws std::invalid_argument for options out of range.
 inline std::vector<ParameterBlock> mlp_layout(const MlpOptions& o) {
   name(o.activation);  // throws if it is none
-  check_at_least("Mlp", "options.in", double(o.in), 1);
-  check_at_least("Mlp", "options.out", double(o.out), 1);
+  check_at_least("Mlp", "options.in", o.in, 1);
+  check_at_least("Mlp", "options.out", o.out, 1);
   for (Index h : o.hidden) {
-    check_at_least("Mlp", "every width in options.hidden", double(h), 1);
+    check_at_least("Mlp", "every width in options.hidden", h, 1);
     if (o.residual && h != o.hidden[0])
       fail("Mlp", {"expected equal widths in options.hidden for a residual net, got ", o.hidden[0], " and ", h});
   }

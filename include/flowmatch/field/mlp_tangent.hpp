@@ -7,7 +7,7 @@
 namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void Mlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& workspace) const {
   detail::check_rows("Mlp::jvp", "dx", dx.rows(), in());
   detail::check_shape("Mlp::jvp", "dy", dy, out(), dx.cols());
@@ -15,8 +15,7 @@ void Mlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dy, Workspace& 
   detail::write<Scalar>(jvp_tile(dx.cols(), workspace), dy);
 }
 
-template <std::floating_point ScalarType>
-detail::Tile<ScalarType> Mlp<ScalarType>::tangent_tile(Index columns, Workspace& w) const {
+template <Real ScalarType> detail::Tile<ScalarType> Mlp<ScalarType>::tangent_tile(Index columns, Workspace& w) const {
   if (w.made_for != options_) detail::fail("Mlp::jvp", {"expected a call of forward before"});
   if (w.samples > 0 ? columns % w.samples != 0 : columns != 0)
     detail::fail("Mlp::jvp", {"expected a multiple of ", w.samples, " columns in dx, got ", columns});
@@ -29,8 +28,7 @@ detail::Tile<ScalarType> Mlp<ScalarType>::tangent_tile(Index columns, Workspace&
 }
 
 /// The layers of forward_tile once more, without what is constant, on the slopes that it left.
-template <std::floating_point ScalarType>
-detail::Tile<ScalarType> Mlp<ScalarType>::jvp_tile(Index columns, Workspace& w) const {
+template <Real ScalarType> detail::Tile<ScalarType> Mlp<ScalarType>::jvp_tile(Index columns, Workspace& w) const {
   const Index n = w.samples;
   for (Index l = 0; l <= last(); ++l) {
     const Index inputs = width(l), outputs = width(l + 1);

@@ -27,7 +27,7 @@ void layer_of_one(const Scalar* transposed, Index in, Index out, Index stride, c
 }
 
 /// A snapshot of a net and all memory that a call needs.
-template <std::floating_point Scalar> class MlpOfOne {
+template <Real Scalar> class MlpOfOne {
  public:
   explicit MlpOfOne(const Mlp<Scalar>& net) : options_(net.options()), layers_(std::size_t(options_.last() + 1)) {
     Index widest = 0;
@@ -91,7 +91,7 @@ template <std::floating_point Scalar> class MlpOfOne {
 
 /// A snapshot of the field for one sample at a time, with all memory that a call needs and the same bits as forward:
 /// one(x, t, c, v) with x, v: dim x 1, t: one time, c: condition_dim x 1. Sampler uses it.
-template <std::floating_point ScalarType> class VelocityMlp<ScalarType>::OneSample {
+template <Real ScalarType> class VelocityMlp<ScalarType>::OneSample {
  public:
   explicit OneSample(const VelocityMlp& field);
 
@@ -107,18 +107,18 @@ template <std::floating_point ScalarType> class VelocityMlp<ScalarType>::OneSamp
   Index size_;
 };
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 VelocityMlp<ScalarType>::OneSample::OneSample(const VelocityMlp& field)
     : options_(field.options_), mlp_(field.mlp_), size_(field.parameters().size()) {
   time_.resize(1, 1 + 2 * options_.time_frequencies);
 }
 
-template <std::floating_point ScalarType> void VelocityMlp<ScalarType>::OneSample::update(const VelocityMlp& field) {
+template <Real ScalarType> void VelocityMlp<ScalarType>::OneSample::update(const VelocityMlp& field) {
   detail::check_size("OneSample::update", "field.parameters()", field.parameters().size(), size_);
   mlp_.update(field.mlp_);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::OneSample::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
                                                     MatrixRef<Scalar> v) {
   constexpr auto where = "VelocityMlp::OneSample";

@@ -24,14 +24,14 @@ struct VelocityMlpOptions {
   friend bool operator==(const VelocityMlpOptions&, const VelocityMlpOptions&) = default;
 };
 
-template <std::floating_point Scalar> struct InputGradient;
+template <Real Scalar> struct InputGradient;
 
 namespace detail {
 
 inline MlpOptions mlp_options(const VelocityMlpOptions& o) {
-  check_at_least("VelocityMlp", "options.dim", double(o.dim), 1);
-  check_at_least("VelocityMlp", "options.condition_dim", double(o.condition_dim), 0);
-  check_at_least("VelocityMlp", "options.time_frequencies", double(o.time_frequencies), 0);
+  check_at_least("VelocityMlp", "options.dim", o.dim, 1);
+  check_at_least("VelocityMlp", "options.condition_dim", o.condition_dim, 0);
+  check_at_least("VelocityMlp", "options.time_frequencies", o.time_frequencies, 0);
   return {.in = o.dim + 1 + 2 * o.time_frequencies + o.condition_dim,
           .hidden = o.hidden,
           .out = o.dim,
@@ -49,7 +49,7 @@ template <class Scalar> void check_time_of_features(RowVectorIn<Scalar> t) {
 }
 
 /// Meets TrainableField and VelocityField. A value: copy it for a snapshot; many threads may run one const net.
-template <std::floating_point ScalarType = float> class VelocityMlp {
+template <Real ScalarType = float> class VelocityMlp {
  public:
   using Scalar = ScalarType;
   using Workspace = typename Mlp<Scalar>::Workspace;
@@ -106,15 +106,15 @@ template <std::floating_point ScalarType = float> class VelocityMlp {
   Mlp<Scalar> mlp_;
 };
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 VelocityMlp<ScalarType>::VelocityMlp(VelocityMlpOptions options, Rng& rng, const std::vector<ParameterBlock>& more)
     : options_(std::move(options)), mlp_(detail::mlp_options(options_), rng, more) {}
 
-template <std::floating_point ScalarType> void VelocityMlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
+template <Real ScalarType> void VelocityMlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {
   mlp_.set_parameters(values);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
                                       MatrixRef<Scalar> v, Workspace& workspace) const {
   constexpr auto where = "VelocityMlp::forward";
@@ -135,12 +135,12 @@ void VelocityMlp<ScalarType>::forward(MatrixIn<Scalar> x, RowVectorIn<Scalar> t,
   detail::write<Scalar>(mlp_.forward_tile(workspace), v);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace& workspace, VectorRef<Scalar> gradient) const {
   mlp_.backward(dv, workspace, gradient);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar> t, MatrixIn<Scalar> c,
                                          MatrixRef<Scalar> v) const {
   detail::forward_in_tiles("VelocityMlp", *this, x, t, c, v);

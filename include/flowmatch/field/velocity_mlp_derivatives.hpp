@@ -11,13 +11,13 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// Gradients with respect to the inputs of a field: what v's change means for x, t and c.
-template <std::floating_point Scalar> struct InputGradient {
+template <Real Scalar> struct InputGradient {
   Matrix<Scalar> x;
   RowVector<Scalar> t;
   Matrix<Scalar> c;
 };
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace& workspace, VectorRef<Scalar> gradient,
                                        InputGradient<Scalar>& inputs) const {
   mlp_.backward(dv, workspace, gradient);
@@ -37,28 +37,28 @@ void VelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace& workspace
   detail::write<Scalar>(d_input.features_from(d + 1 + 2 * frequencies, condition_dim()), inputs.c);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::condition_gradient(MatrixRef<Scalar> dc, Workspace& workspace) const {
   const auto d_input = mlp_.input_gradient_tile(workspace);
   detail::check_shape("VelocityMlp::condition_gradient", "dc", dc, condition_dim(), d_input.samples);
   detail::write<Scalar>(d_input.features_from(d_input.features - condition_dim(), condition_dim()), dc);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& workspace) const {
   detail::check_shape("VelocityMlp::vjp", "dx", dx, dim(), dv.cols());
   mlp_.input_backward(dv, workspace);
   detail::write<Scalar>(mlp_.input_gradient_tile(workspace).features_from(0, dim()), dx);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& workspace) const {
   const auto tangent = state_tangent(dx, dv, workspace);
   for (Index k = dim(); k < tangent.features; ++k) std::fill_n(tangent.feature(k), dx.cols(), Scalar(0));
   detail::write<Scalar>(mlp_.jvp_tile(dx.cols(), workspace), dv);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 void VelocityMlp<ScalarType>::jvp(MatrixIn<Scalar> dx, RowVectorIn<Scalar> dt, MatrixIn<Scalar> dc,
                                   MatrixRef<Scalar> dv, Workspace& workspace) const {
   const Index d = dim(), frequencies = options_.time_frequencies, columns = dx.cols();
@@ -79,7 +79,7 @@ void VelocityMlp<ScalarType>::jvp(MatrixIn<Scalar> dx, RowVectorIn<Scalar> dt, M
   detail::write<Scalar>(mlp_.jvp_tile(columns, workspace), dv);
 }
 
-template <std::floating_point ScalarType>
+template <Real ScalarType>
 detail::Tile<ScalarType> VelocityMlp<ScalarType>::state_tangent(MatrixIn<Scalar> dx, MatrixIn<Scalar> dv,
                                                                 Workspace& workspace) const {
   detail::check_rows("VelocityMlp::jvp", "dx", dx.rows(), dim());

@@ -21,7 +21,7 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// Numbers with a name for each feature. One row of `values` is one column of the file, one sample one line.
-template <std::floating_point Scalar = float> struct Table {
+template <Real Scalar = float> struct Table {
   std::vector<std::string> columns;  // one name for each row of `values`; or none, for a file without names
   Matrix<Scalar> values;             // dim x n
 };
@@ -53,7 +53,7 @@ inline std::string_view next_cell(std::string_view& line, char separator) {
 
 /// What std::from_chars says of a cell as a whole: errc() if it is a number, invalid_argument if it is none. Takes a
 /// leading plus too.
-template <std::floating_point Scalar> std::errc parse_number(std::string_view cell, Scalar& value) {
+template <Real Scalar> std::errc parse_number(std::string_view cell, Scalar& value) {
   if (cell.starts_with('+') && !cell.starts_with("+-")) cell.remove_prefix(1);
   const char* last = cell.data() + cell.size();
   const auto [end, error] = std::from_chars(cell.data(), last, value);
@@ -65,7 +65,7 @@ inline bool is_number(std::string_view cell) {
 }
 
 /// Whether a cell that is a whole number in digits is exactly the value that was read from it.
-template <std::floating_point Scalar> bool is_exact(std::string_view cell, Scalar value) {
+template <Real Scalar> bool is_exact(std::string_view cell, Scalar value) {
   cell.remove_prefix(std::min(cell.find_first_not_of("+-0"), cell.size()));
   if (cell.size() <= std::numeric_limits<Scalar>::digits10 || cell.find_first_not_of("0123456789") != cell.npos)
     return true;
@@ -114,7 +114,7 @@ inline char find_separator(std::string_view line) {
 
 /// Goes through the text of a file: names() if it has them, then numbers(). A template as a whole, so that it is
 /// compiled where a table is read, not wherever this header is included.
-template <std::floating_point Scalar> class CsvReader {
+template <Real Scalar> class CsvReader {
  public:
   explicit CsvReader(const std::string& path) : path_(path), text_(read_file(path)), rest_(text_) {
     if (rest_.starts_with("\xEF\xBB\xBF")) rest_.remove_prefix(3);  // the byte order mark of UTF-8
@@ -254,8 +254,7 @@ inline std::string csv_name(const std::string& name) {
 /// is an error otherwise. Throws std::runtime_error that names file, line, column, expected and found, for anything
 /// else: a line of another length, a cell that is empty, text, NaN, infinite or beyond the range of Scalar (too large,
 /// or so small that it would become 0). Takes memory for the text and the numbers.
-template <std::floating_point Scalar = float>
-Table<Scalar> load_csv(const std::string& path, const CsvOptions& options = {}) {
+template <Real Scalar = float> Table<Scalar> load_csv(const std::string& path, const CsvOptions& options = {}) {
   detail::CsvReader<Scalar> file(path);
   Table<Scalar> table;
   if (options.header) table.columns = file.names();
@@ -269,11 +268,11 @@ Table<Scalar> load_csv(const std::string& path, const CsvOptions& options = {}) 
 /// `values`, not as many names as rows, or neither names nor samples, if a name is empty, there twice, or has control
 /// characters; and std::runtime_error with path and reason if the file cannot be written. An old file then stays as it
 /// was.
-template <std::floating_point Scalar> void save_csv(const std::string& path, const Table<Scalar>& table) {
+template <Real Scalar> void save_csv(const std::string& path, const Table<Scalar>& table) {
   constexpr const char* where = "save_csv";
   const Matrix<Scalar>& values = table.values;
   const Index names = Index(table.columns.size());
-  detail::check_at_least(where, "rows of table.values", double(values.rows()), 1);
+  detail::check_at_least(where, "rows of table.values", values.rows(), 1);
   if (names > 0) detail::check_size(where, "table.columns", names, values.rows());
   if (names == 0) detail::check_at_least(where, "columns of table.values, without names,", double(values.cols()), 1);
   const detail::NameFault fault = detail::find_name_fault(table.columns);

@@ -157,7 +157,7 @@ struct NpyType {
            : size == 4 ? std::bit_cast<std::int32_t>(std::uint32_t(bits(bytes)))
                        : std::bit_cast<std::int64_t>(bits(bytes));
   }
-  template <std::floating_point Scalar> Scalar real(const unsigned char* bytes) const {
+  template <Real Scalar> Scalar real(const unsigned char* bytes) const {
     return size == 4 ? Scalar(std::bit_cast<float>(std::uint32_t(bits(bytes))))
                      : Scalar(std::bit_cast<double>(bits(bytes)));
   }
@@ -216,7 +216,7 @@ inline std::uint64_t checked_npy_features(const SizedFile& file, const NpyHeader
 /// 2^53 for double) are an error, since they would change silently. Throws std::runtime_error, naming the file and what
 /// was expected and found, if the file cannot be read, is damaged, has bytes left over or holds anything else; the
 /// sizes in the header are checked against that of the file before memory is taken for them.
-template <std::floating_point Scalar = float> Matrix<Scalar> load_npy(const std::string& path) {
+template <Real Scalar = float> Matrix<Scalar> load_npy(const std::string& path) {
   detail::SizedFile file(path);
   const detail::NpyHeader header = detail::read_npy_header(file);
   const detail::NpyType type = detail::npy_type(file, header.descr);
@@ -259,7 +259,7 @@ template <std::floating_point Scalar = float> Matrix<Scalar> load_npy(const std:
 /// version 1.0. load_npy gives back equal bits; infinite and NaN values pass. The file appears whole or not at all:
 /// throws std::runtime_error with path and reason, and an old file then stays as it was.
 template <class Derived>
-requires std::floating_point<typename Derived::Scalar>
+requires Real<typename Derived::Scalar>
 void save_npy(const std::string& path, const Eigen::MatrixBase<Derived>& x) {
   using Scalar = typename Derived::Scalar;
   static_assert(sizeof(Scalar) == 4 || sizeof(Scalar) == 8, "flowmatch: save_npy writes float and double");

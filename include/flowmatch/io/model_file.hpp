@@ -127,26 +127,25 @@ template <StoredNet Net> Net load_net(const std::string& path) {
 /// Writes architecture and weights; the file appears whole or not at all. Throws std::invalid_argument if a weight is
 /// not finite, std::runtime_error with path and reason if the file cannot be written or the net is too large to be read
 /// again (10,000 layers, 10^7 wide).
-template <std::floating_point Scalar> void save(const std::string& path, const VelocityMlp<Scalar>& net) {
+template <Real Scalar> void save(const std::string& path, const VelocityMlp<Scalar>& net) {
   detail::save_net(path, net);
 }
 
 /// Reads what save wrote, strictly: every name, shape, dtype and metadata key must be what this architecture has, none
 /// more and none less, and every weight finite; the order is free. Throws std::runtime_error that names file, tensor,
 /// expected and found.
-template <std::floating_point Scalar = float> VelocityMlp<Scalar> load_velocity_mlp(const std::string& path) {
+template <Real Scalar = float> VelocityMlp<Scalar> load_velocity_mlp(const std::string& path) {
   return detail::load_net<VelocityMlp<Scalar>>(path);
 }
 
 /// Writes a conditional net: the tensors of its layers, condition_embedding.weight [classes + 1, embedding_dim] and, if
 /// it has a vector, condition_null [vector_dim]. Throws as above.
-template <std::floating_point Scalar> void save(const std::string& path, const ConditionalVelocityMlp<Scalar>& net) {
+template <Real Scalar> void save(const std::string& path, const ConditionalVelocityMlp<Scalar>& net) {
   detail::save_net(path, net);
 }
 
 /// Reads what save wrote, as strictly as load_velocity_mlp.
-template <std::floating_point Scalar = float>
-ConditionalVelocityMlp<Scalar> load_conditional_velocity_mlp(const std::string& path) {
+template <Real Scalar = float> ConditionalVelocityMlp<Scalar> load_conditional_velocity_mlp(const std::string& path) {
   return detail::load_net<ConditionalVelocityMlp<Scalar>>(path);
 }
 

@@ -38,8 +38,7 @@ void convert_tensor(const Safetensors& file, const TensorEntry& tensor, Out* out
 
 /// The numbers of a tensor of dtype F64, F32, F16 or BF16 of a file that was read, row-major, rounded to Scalar if they
 /// are wider; infinite and NaN values pass. Throws std::runtime_error for another dtype.
-template <std::floating_point Scalar = float>
-Vector<Scalar> tensor_numbers(const Safetensors& file, const TensorEntry& tensor) {
+template <Real Scalar = float> Vector<Scalar> tensor_numbers(const Safetensors& file, const TensorEntry& tensor) {
   const std::uint64_t size = detail::dtype_size(tensor.dtype);
   const auto same = [](auto x) { return x; };
   Vector<Scalar> numbers(size == 0 ? 0 : Index((tensor.end - tensor.begin) / size));

@@ -6,12 +6,12 @@
 // user's file. Neither Eigen nor the C library is needed here, nor by kernel/elementary.hpp.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
+#include "flowmatch/core/real.hpp"
 #include "flowmatch/version.hpp"
 
 #if !defined(__clang__) && (!defined(__GNUC__) || __GNUC__ < 12)
@@ -73,7 +73,7 @@ template <class Body> void dispatch(InstructionSet set, const Body& body) {
 }
 
 /// Vectors of Bytes bytes: their types and memory access. Arithmetic is the compiler's own on these types.
-template <std::floating_point ScalarType, int Bytes> struct Lanes {
+template <Real ScalarType, int Bytes> struct Lanes {
   using Scalar = ScalarType;
   using Bit = std::conditional_t<sizeof(Scalar) == 4, std::int32_t, std::int64_t>;
   static constexpr int bytes = Bytes, width = Bytes / int(sizeof(Scalar));
@@ -102,7 +102,7 @@ template <std::floating_point ScalarType, int Bytes> struct Lanes {
 };
 
 /// The same for a machine without vectors: a vector is a number. (One of vector_size would lie in memory.)
-template <std::floating_point ScalarType> struct OneLane {
+template <Real ScalarType> struct OneLane {
   using Scalar = ScalarType;
   using Bit = std::conditional_t<sizeof(Scalar) == 4, std::int32_t, std::int64_t>;
   static constexpr int bytes = int(sizeof(Scalar)), width = 1;

@@ -15,7 +15,7 @@ inline namespace FLOWMATCH_ABI {
 /// V-statistic). D >= 0, and D = 0 if and only if the sets are equal as distributions. No root is taken: for dim = 1
 /// this is the square of scipy.stats.energy_distance. Between two sets of one distribution D is of order 1/n + 1/m. n,
 /// m >= 1. Throws std::invalid_argument if the rows differ, a set is empty or not finite. O((n + m)^2 dim), in double.
-template <std::floating_point Scalar> double energy_distance(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
+template <Real Scalar> double energy_distance(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
   detail::check_sets("energy_distance", x, "y", y);
   const Matrix<Double<Scalar>> a = x.template cast<double>(), b = y.template cast<double>();
   const auto mean_distance = [](const auto& p, const auto& q) {

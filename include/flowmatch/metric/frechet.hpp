@@ -54,8 +54,8 @@ inline double frechet_distance(const Matrix<double>& x, const Matrix<double>& y)
 /// variance s^2 about s^2 (2 dim + dim (dim + 1) / 2) / n for n = m well above dim, so that only values of the same n
 /// compare; otherwise take frechet_distance of disjoint_subsets. n, m >= 2, dim >= 1, finite; computed in double.
 /// Throws std::invalid_argument otherwise. O((n + m) dim^2 + dim^3).
-template <std::floating_point Scalar> double frechet_distance(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
-  detail::check_at_least("frechet_distance", "x.rows()", double(x.rows()), 1);
+template <Real Scalar> double frechet_distance(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
+  detail::check_at_least("frechet_distance", "x.rows()", x.rows(), 1);
   detail::check_sets("frechet_distance", x, "y", y, 2, 2);
   return detail::frechet_distance(x.template cast<double>(), y.template cast<double>());
 }

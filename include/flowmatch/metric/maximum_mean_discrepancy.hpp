@@ -23,11 +23,11 @@ inline namespace FLOWMATCH_ABI {
 ///
 /// n, m >= 1. Throws std::invalid_argument if the rows differ, a set is empty or not finite, there is no bandwidth or
 /// one is not > 0. O((n + m)^2 (dim + bandwidths)) time, but O((n + m) dim) memory; computed in double, rounding 1e-8.
-template <std::floating_point Scalar>
+template <Real Scalar>
 double maximum_mean_discrepancy(const Matrix<Scalar>& x, MatrixIn<Scalar> y, const std::vector<double>& bandwidths) {
   constexpr auto where = "maximum_mean_discrepancy";
   detail::check_sets(where, x, "y", y);
-  detail::check_at_least(where, "bandwidths.size()", double(bandwidths.size()), 1);
+  detail::check_at_least(where, "bandwidths.size()", bandwidths.size(), 1);
   for (const double s : bandwidths) detail::check_positive(where, "every bandwidth", s);
   const auto p = x.template cast<double>().eval(), q = y.template cast<double>().eval();
   Eigen::Array<Double<Scalar>, Eigen::Dynamic, 1> squared(std::max(p.cols(), q.cols()));
@@ -53,8 +53,8 @@ double maximum_mean_discrepancy(const Matrix<Scalar>& x, MatrixIn<Scalar> y, con
 /// 2012, section 8). Of more than 1,000 columns it takes 1,000, evenly spaced: a bandwidth needs no more, and all pairs
 /// would need memory n^2. It is 0 if half of the pairs coincide, and then no bandwidth. data: dim x at least 2, finite.
 /// Throws std::invalid_argument otherwise.
-template <std::floating_point Scalar> double median_distance(const Matrix<Scalar>& data) {
-  detail::check_at_least("median_distance", "data.cols()", double(data.cols()), 2);
+template <Real Scalar> double median_distance(const Matrix<Scalar>& data) {
+  detail::check_at_least("median_distance", "data.cols()", data.cols(), 2);
   detail::check_finite("median_distance", "data", data);
   const Index n = std::min<Index>(data.cols(), 1000);
   Matrix<Double<Scalar>> x(data.rows(), n);

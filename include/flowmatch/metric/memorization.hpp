@@ -26,7 +26,7 @@ struct NearestSamples {
 
 namespace detail {
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 NearestSamples nearest_samples(const char* where, const Matrix<Scalar>& x, MatrixIn<Scalar> train) {
   check_sets(where, x, "train", train, 1, 2);
   const auto p = x.template cast<double>().eval(), q = train.template cast<double>().eval();
@@ -55,14 +55,14 @@ NearestSamples nearest_samples(const char* where, const Matrix<Scalar>& x, Matri
 /// The two nearest columns of train (dim x N, N >= 2) of each column of x (dim x n, n >= 1), by Euclidean distance in
 /// the units of the data; look at train.col(column[j]) beside x.col(j). Throws std::invalid_argument if the rows
 /// differ, a set is too small or not finite. O(n N dim), in double.
-template <std::floating_point Scalar> NearestSamples nearest_samples(const Matrix<Scalar>& x, MatrixIn<Scalar> train) {
+template <Real Scalar> NearestSamples nearest_samples(const Matrix<Scalar>& x, MatrixIn<Scalar> train) {
   return detail::nearest_samples("nearest_samples", x, train);
 }
 
 /// The median over the samples x of the distance to the nearest training sample. Its floor is the same for held-out
 /// data in place of x: clearly less than that means copies, equal means new samples, more means samples off the data.
 /// Throws and costs as nearest_samples.
-template <std::floating_point Scalar> double median_nearest_distance(const Matrix<Scalar>& x, MatrixIn<Scalar> train) {
+template <Real Scalar> double median_nearest_distance(const Matrix<Scalar>& x, MatrixIn<Scalar> train) {
   const RowVector<double> distance = detail::nearest_samples("median_nearest_distance", x, train).distance;
   return detail::median(std::vector<double>(distance.data(), distance.data() + distance.size()));
 }
@@ -73,7 +73,7 @@ template <std::floating_point Scalar> double median_nearest_distance(const Matri
 /// that of the data's manifold, so that in few dimensions a new sample often looks like a copy. A training sample that
 /// is there more than once hides its near copies. Throws std::invalid_argument unless 0 < threshold <= 1, and throws
 /// and costs as nearest_samples.
-template <std::floating_point Scalar>
+template <Real Scalar>
 double memorized_fraction(const Matrix<Scalar>& x, MatrixIn<Scalar> train, double threshold = 1. / 3) {
   if (!(threshold > 0 && threshold <= 1))
     detail::fail("memorized_fraction", {"expected threshold in (0, 1], got ", threshold});

@@ -31,11 +31,11 @@ struct PathEnergy {
 /// positive may not be; here AdamsBashforth2 has one.) Throws std::invalid_argument if a shape or option is wrong,
 /// there is no sample or a number is not finite, std::runtime_error as integrate does. Costs one integration, which
 /// runs in double and casts for f.
-template <std::floating_point Scalar, Solver S, VelocityField<Scalar> F>
+template <Real Scalar, Solver S, VelocityField<Scalar> F>
 PathEnergy path_energy(F&& f, const Matrix<Scalar>& x0, MatrixIn<Scalar> c, const S& solver,
                        const OdeOptions& options = {}) {
   constexpr auto where = "path_energy";
-  detail::check_at_least(where, "x0.cols()", double(x0.cols()), 1);
+  detail::check_at_least(where, "x0.cols()", x0.cols(), 1);
   detail::check_columns(where, "c", c.cols(), x0.cols());
   detail::check_finite(where, "x0", x0);
   detail::check_finite(where, "c", c);
@@ -62,7 +62,7 @@ PathEnergy path_energy(F&& f, const Matrix<Scalar>& x0, MatrixIn<Scalar> c, cons
   return {.energy = energy, .straightness = std::max(energy - straight, 0.0)};  // rounding aside, >= 0
 }
 /// The same without conditions.
-template <std::floating_point Scalar, Solver S, VelocityField<Scalar> F>
+template <Real Scalar, Solver S, VelocityField<Scalar> F>
 PathEnergy path_energy(F&& f, const Matrix<Scalar>& x0, const S& solver, const OdeOptions& options = {}) {
   return path_energy(f, x0, Matrix<Scalar>(0, x0.cols()), solver, options);
 }

@@ -15,26 +15,26 @@ inline namespace FLOWMATCH_ABI {
 namespace detail {
 
 /// Throws std::invalid_argument unless x and y have the same rows, at least `least` columns each, and finite numbers.
-template <std::floating_point Scalar>
+template <Real Scalar>
 void check_sets(const char* where, const Matrix<Scalar>& x, const char* name, MatrixIn<Scalar> y, Index least_x = 1,
                 Index least_y = 1) {
   check_rows(where, name, y.rows(), x.rows());
-  check_at_least(where, "x.cols()", double(x.cols()), double(least_x));
+  check_at_least(where, "x.cols()", x.cols(), least_x);
   if (y.cols() < least_y) fail(where, {"expected ", name, ".cols() >= ", least_y, ", got ", y.cols()});
   check_finite(where, "x", x);
   check_finite(where, name, y);
 }
 
 /// The median as NumPy has it: of an even number, the mean of the two in the middle.
-template <std::floating_point Scalar> Scalar median(std::vector<Scalar> values) {
+template <Real Scalar> Scalar median(std::vector<Scalar> values) {
   const auto middle = values.begin() + std::ptrdiff_t(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return values.size() % 2 == 1 ? *middle : (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 std::array<Matrix<Scalar>, 2> disjoint_subsets(const char* where, const Matrix<Scalar>& data, Index n, Rng& rng) {
-  check_at_least(where, "n", double(n), 1);
+  check_at_least(where, "n", n, 1);
   if (n > data.cols() / 2)
     fail(where, {"expected data with at least 2 n = ", 2 * double(n), " columns, got ", data.cols()});
   std::vector<Index> order(std::size_t(data.cols()));
@@ -53,8 +53,7 @@ std::array<Matrix<Scalar>, 2> disjoint_subsets(const char* where, const Matrix<S
 /// between them is its floor at n against n samples, in one draw; average a few, for it varies from draw to draw. Take
 /// data that no model was trained on, n as in the comparison. data: dim x at least 2 n. Throws std::invalid_argument
 /// unless 1 <= n <= data.cols() / 2.
-template <std::floating_point Scalar>
-std::array<Matrix<Scalar>, 2> disjoint_subsets(const Matrix<Scalar>& data, Index n, Rng& rng) {
+template <Real Scalar> std::array<Matrix<Scalar>, 2> disjoint_subsets(const Matrix<Scalar>& data, Index n, Rng& rng) {
   return detail::disjoint_subsets("disjoint_subsets", data, n, rng);
 }
 

@@ -38,10 +38,10 @@ inline double squared_wasserstein2_of_sorted(const Vector<double>& x, const Vect
 /// The floor, what two fresh sets score, falls about like n^(-1/2) in every dimension, where that of W2 falls like
 /// n^(-1/dim): sliced_wasserstein2 of disjoint_subsets. n, m, projections >= 1; finite; computed in double. Throws
 /// std::invalid_argument otherwise. O(projections (n + m) (dim + log(n + m))): for more points than wasserstein2 can.
-template <std::floating_point Scalar>
+template <Real Scalar>
 double sliced_wasserstein2(const Matrix<Scalar>& x, MatrixIn<Scalar> y, Index projections, Rng& rng) {
   detail::check_sets("sliced_wasserstein2", x, "y", y);
-  detail::check_at_least("sliced_wasserstein2", "projections", double(projections), 1);
+  detail::check_at_least("sliced_wasserstein2", "projections", projections, 1);
   const auto p = x.template cast<double>().eval(), q = y.template cast<double>().eval();
   Vector<double> direction(p.rows()), a(p.cols()), b(q.cols());
   double sum = 0;

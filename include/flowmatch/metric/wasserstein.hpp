@@ -15,8 +15,8 @@ inline namespace FLOWMATCH_ABI {
 /// W2 between the columns of x and of y, in the units of the data (the root of the mean squared distance of the optimal
 /// pairing). x, y: dim x n, n >= 1, finite; computed in double. Throws std::invalid_argument otherwise. O(n^3) at worst
 /// and 16 n^2 bytes; for the time see solve_assignment.
-template <std::floating_point Scalar> double wasserstein2(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
-  detail::check_at_least("wasserstein2", "x.cols()", double(x.cols()), 1);
+template <Real Scalar> double wasserstein2(const Matrix<Scalar>& x, MatrixIn<Scalar> y) {
+  detail::check_at_least("wasserstein2", "x.cols()", x.cols(), 1);
   detail::check_shape("wasserstein2", "y", y, x.rows(), x.cols());
   detail::check_finite("wasserstein2", "x", x);
   detail::check_finite("wasserstein2", "y", y);
@@ -34,7 +34,7 @@ template <std::floating_point Scalar> double wasserstein2(const Matrix<Scalar>& 
 /// cannot be told from the data by W2. It falls with n only like n^(-1/dim) and varies from draw to draw: average a
 /// few. data: dim x at least 2 n. Throws std::invalid_argument unless 1 <= n <= data.cols() / 2. Costs one
 /// wasserstein2.
-template <std::floating_point Scalar> double wasserstein2_floor(const Matrix<Scalar>& data, Index n, Rng& rng) {
+template <Real Scalar> double wasserstein2_floor(const Matrix<Scalar>& data, Index n, Rng& rng) {
   const auto [x, y] = detail::disjoint_subsets("wasserstein2_floor", data, n, rng);
   return wasserstein2(x, y);
 }

@@ -47,7 +47,7 @@ inline void check_reached(const char* where, const AdaptiveReport& report) {
 }
 
 /// An adaptive method with times and all memory, for loops. After the first call of a batch size it allocates nothing.
-template <std::floating_point Scalar, AdaptiveMethod M> class AdaptiveIntegrator {
+template <Real Scalar, AdaptiveMethod M> class AdaptiveIntegrator {
  public:
   /// The ends of the grid that options ask for (time_grid) are where x is given and wanted; the times between are only
   /// looked at, and change no step. Throws std::invalid_argument if an option is wrong.
@@ -99,12 +99,12 @@ template <std::floating_point Scalar, AdaptiveMethod M> class AdaptiveIntegrator
 
 /// Carries x (dim x n) in place as far as it goes: an AdaptiveIntegrator for one call, whose comments hold. Samples
 /// that do not reach the end are in the report only.
-template <std::floating_point Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
+template <Real Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
 [[nodiscard]] AdaptiveReport try_integrate(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, const M& method,
                                            const OdeOptions& options = {}, Observer&& observe = {}) {
   return AdaptiveIntegrator<Scalar, M>(method, options)(f, c, x, observe);
 }
-template <std::floating_point Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
+template <Real Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
 [[nodiscard]] AdaptiveReport try_integrate(F&& f, Matrix<Scalar>& x, const M& method, const OdeOptions& options = {},
                                            Observer&& observe = {}) {
   return try_integrate(f, x, Matrix<Scalar>(0, x.cols()), method, options, observe);
@@ -112,14 +112,14 @@ template <std::floating_point Scalar, AdaptiveMethod M, VelocityField<Scalar> F,
 
 /// The same, but throws std::runtime_error with the number of a sample and its time if one does not reach the end; x is
 /// then what try_integrate would leave, and has been observed.
-template <std::floating_point Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
+template <Real Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
 AdaptiveReport integrate(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, const M& method, const OdeOptions& options = {},
                          Observer&& observe = {}) {
   AdaptiveReport report = try_integrate(f, x, c, method, options, observe);
   detail::check_reached("integrate", report);
   return report;
 }
-template <std::floating_point Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
+template <Real Scalar, AdaptiveMethod M, VelocityField<Scalar> F, class Observer = NoObserver>
 AdaptiveReport integrate(F&& f, Matrix<Scalar>& x, const M& method, const OdeOptions& options = {},
                          Observer&& observe = {}) {
   return integrate(f, x, Matrix<Scalar>(0, x.cols()), method, options, observe);

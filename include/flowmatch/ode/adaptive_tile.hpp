@@ -40,7 +40,7 @@ struct Clock {
 };
 
 /// The samples of a tile that are under way, one slot each, as dense blocks: all memory that the loop needs.
-template <std::floating_point Scalar> struct AdaptiveMemory {
+template <Real Scalar> struct AdaptiveMemory {
   std::vector<Matrix<Scalar>> k;  // stages
   Matrix<Scalar> x, y, c, sum;    // state, argument of a stage, conditions, a weighted sum of stages
   RowVector<Scalar> t;
@@ -142,7 +142,7 @@ template <AdaptiveMethod M> double step_factor(const M& method, double error, co
 
 /// The first steps to try, from the sizes of x, of f and of the change of f over a small step (Hairer, Norsett, Wanner
 /// II.4). k[0] is f at the start.
-template <std::floating_point Scalar, class F, AdaptiveMethod M>
+template <Real Scalar, class F, AdaptiveMethod M>
 void estimate_first_steps(F& f, const M& method, double direction, double longest, AdaptiveMemory<Scalar>& m) {
   const auto norm = [&](const Matrix<Scalar>& e, Index j) {
     return scaled_norm(method, m.slot(e, j), m.slot(m.x, j), m.slot(m.x, j), m.x.rows());
@@ -168,7 +168,7 @@ void estimate_first_steps(F& f, const M& method, double direction, double longes
 }
 
 /// The state at a time inside the step of slot j, or at its end, eq. 18.
-template <class Table, std::floating_point Scalar>
+template <class Table, Real Scalar>
 void interpolate(const AdaptiveMemory<Scalar>& m, Index j, double time, Scalar* state) {
   const Clock& clock = m.clocks[std::size_t(j)];
   if (time == clock.end) {
@@ -187,7 +187,7 @@ void interpolate(const AdaptiveMemory<Scalar>& m, Index j, double time, Scalar* 
 
 /// Carries the tile x in place from the first to the last of times. reports: one for each sample. states: if not null,
 /// states[i].col(first + j) becomes sample j at times[i], as far as it comes.
-template <std::floating_point Scalar, class F, AdaptiveMethod M>
+template <Real Scalar, class F, AdaptiveMethod M>
 void adaptive_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const M& method, const std::vector<double>& times,
                    AdaptiveMemory<Scalar>& m, SampleReport* reports, Matrix<Scalar>* states = nullptr,
                    Index first = 0) {

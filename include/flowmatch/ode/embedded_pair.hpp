@@ -96,7 +96,7 @@ namespace detail {
 template <AdaptiveMethod M> void check_method(const char* where, const M& method) {
   if (!(is_finite(method.rtol) && method.rtol >= 0)) fail(where, {"expected rtol >= 0, got ", method.rtol});
   check_positive(where, "atol", method.atol);
-  check_at_least(where, "max_steps", double(method.max_steps), 1);
+  check_at_least(where, "max_steps", method.max_steps, 1);
   check_at_least(where, "first_step", method.first_step, 0);
   check_positive(where, "safety", method.safety);
   if (!(method.safety <= 1)) fail(where, {"expected safety <= 1, got ", method.safety});

@@ -17,7 +17,7 @@ namespace detail {
 
 /// warp(i / steps), with exact ends.
 template <class Warp> std::vector<double> warped_grid(const char* where, Index steps, const Warp& warp) {
-  check_at_least(where, "steps", double(steps), 1);
+  check_at_least(where, "steps", steps, 1);
   std::vector<double> times(std::size_t(steps) + 1, 0.);
   for (Index i = 1; i < steps; ++i) times[std::size_t(i)] = warp(double(i) / double(steps));
   times.back() = 1;

@@ -26,7 +26,7 @@ inline std::vector<double> time_grid(const OdeOptions& options) {
   constexpr auto where = "time_grid";
   std::vector<double> times = options.grid;
   if (times.empty()) {
-    detail::check_at_least(where, "options.steps", double(options.steps), 1);
+    detail::check_at_least(where, "options.steps", options.steps, 1);
     for (Index i = 0; i <= options.steps; ++i)  // not by adding h: rounding must not pile up, and the end is exact
       times.push_back(options.from + (options.to - options.from) * double(i) / double(options.steps));
     times.back() = options.to;
@@ -51,7 +51,7 @@ template <Stepper S> constexpr Index evaluations_of(Index steps) {
 }
 
 /// The loop: x is one tile, shapes are checked, memory is the caller's. first is the tile's first sample in messages.
-template <std::floating_point Scalar, class S, VelocityField<Scalar> F, class Observer>
+template <Real Scalar, class S, VelocityField<Scalar> F, class Observer>
 void integrate_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const S& stepper, const std::vector<double>& times,
                     StepperMemory<Scalar>& memory, Index first, Observer&& observe) {
   memory.restart();
@@ -71,7 +71,7 @@ void integrate_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const S& step
 /// grid, the start included. c: conditions, n columns. Throws std::invalid_argument if a shape or option is wrong or x
 /// is not finite, std::runtime_error with sample and time if x becomes so. Makes its scratch memory on every call:
 /// loops use Sampler.
-template <std::floating_point Scalar, Stepper S, VelocityField<Scalar> F, class Observer = NoObserver>
+template <Real Scalar, Stepper S, VelocityField<Scalar> F, class Observer = NoObserver>
 OdeReport integrate(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, const S& stepper, const OdeOptions& options = {},
                     Observer&& observe = {}) {
   detail::check_columns("integrate", "c", c.cols(), x.cols());
@@ -84,7 +84,7 @@ OdeReport integrate(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, const S& stepp
   return {.steps = steps, .evaluations = detail::evaluations_of<S>(steps)};
 }
 /// The same without conditions.
-template <std::floating_point Scalar, Stepper S, VelocityField<Scalar> F, class Observer = NoObserver>
+template <Real Scalar, Stepper S, VelocityField<Scalar> F, class Observer = NoObserver>
 OdeReport integrate(F&& f, Matrix<Scalar>& x, const S& stepper, const OdeOptions& options = {},
                     Observer&& observe = {}) {
   return integrate(f, x, Matrix<Scalar>(0, x.cols()), stepper, options, observe);

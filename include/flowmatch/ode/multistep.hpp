@@ -14,7 +14,7 @@ struct AdamsBashforth2 {
 
   /// x: dim x n, in place; c: conditions, n columns. The memory holds the step before: memory.restart() before another
   /// x (integrate and Sampler do that).
-  template <std::floating_point Scalar, VelocityField<Scalar> F>
+  template <Real Scalar, VelocityField<Scalar> F>
   void step(F&& f, double t, double h, MatrixIn<Scalar> c, MatrixRef<Scalar> x, StepperMemory<Scalar>& memory) const {
     memory.reserve(x.rows(), x.cols(), 3);
     detail::evaluate<Scalar>(f, t, c, x, memory.k[0], memory);

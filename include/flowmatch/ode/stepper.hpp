@@ -21,7 +21,7 @@ concept VelocityField = requires(F& f, const Eigen::Ref<const Matrix<Scalar>>& x
 };
 
 /// Scratch of a stepper: stages and times. Grows to the largest batch seen, then allocates nothing.
-template <std::floating_point Scalar> struct StepperMemory {
+template <Real Scalar> struct StepperMemory {
   std::vector<Matrix<Scalar>> k;
   Matrix<Scalar> y;
   RowVector<Scalar> t;
@@ -50,7 +50,7 @@ concept Stepper = requires(const S& stepper, Eigen::Ref<Matrix<float>> x, Steppe
 namespace detail {
 
 /// k = f(y, t, c), t for all samples. The memory was reserved for this batch.
-template <std::floating_point Scalar, class F>
+template <Real Scalar, class F>
 void evaluate(F& f, double t, MatrixIn<Scalar> c, const Eigen::Ref<Matrix<Scalar>>& y, Matrix<Scalar>& k,
               StepperMemory<Scalar>& memory) {
   const Index n = y.cols();
@@ -62,7 +62,7 @@ void evaluate(F& f, double t, MatrixIn<Scalar> c, const Eigen::Ref<Matrix<Scalar
 }
 
 /// The columns of x in memory.y.
-template <std::floating_point Scalar>
+template <Real Scalar>
 Eigen::Ref<Matrix<Scalar>> copy_of(const Eigen::Ref<Matrix<Scalar>>& x, StepperMemory<Scalar>& memory) {
   for (Index j = 0; j < x.cols(); ++j)
     std::copy_n(x.data() + j * x.outerStride(), x.rows(), memory.y.data() + j * x.rows());
@@ -87,7 +87,7 @@ template <class Table> struct RungeKutta {
   static constexpr int evaluations = int(Table::b.size());
 
   /// x: dim x n, in place; c: conditions, n columns.
-  template <std::floating_point Scalar, VelocityField<Scalar> F>
+  template <Real Scalar, VelocityField<Scalar> F>
   void step(F&& f, double t, double h, MatrixIn<Scalar> c, MatrixRef<Scalar> x, StepperMemory<Scalar>& memory) const {
     memory.reserve(x.rows(), x.cols(), evaluations);
     for (std::size_t i = 0; i < Table::b.size(); ++i) {

@@ -99,7 +99,7 @@ void convert(const S& schedule, Prediction from, Prediction to, MatrixIn<Scalar>
 /// sigma_t times the score of p_t, given v = v(x, t): (alpha v - alpha' x) / (alpha' sigma - alpha sigma'), that is
 /// -x0. For affine paths from standard normal noise that is independent of the data (no optimal transport, no noise of
 /// the path's own); finite at both ends.
-template <std::floating_point Scalar> Scalar scaled_score(const ScheduleValue<double>& s, Scalar v, Scalar x) {
+template <Real Scalar> Scalar scaled_score(const ScheduleValue<double>& s, Scalar v, Scalar x) {
   const double d = detail::determinant(s);
   return Scalar(s.alpha / d) * v - Scalar(s.alpha_dot / d) * x;
 }

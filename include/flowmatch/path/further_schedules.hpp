@@ -19,7 +19,7 @@ struct PolynomialSchedule {
   double exponent = 2;  ///< n >= 1; 1 is the straight line
   double start = 1e-3;  ///< > 0
 
-  template <std::floating_point Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <Real Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
     detail::check_at_least("PolynomialSchedule", "exponent", exponent, 1);
     detail::check_positive("PolynomialSchedule", "start", start);
     const Scalar n = Scalar(exponent), alpha = std::pow(t, n);
@@ -37,7 +37,7 @@ struct VariancePreservingSchedule {
   double low = 0.1, high = 20;
   double end = 1e-3;  ///< > 0
 
-  template <std::floating_point Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <Real Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
     constexpr auto where = "VariancePreservingSchedule";
     detail::check_positive(where, "low", low);
     detail::check_at_least(where, "high", high, low);
@@ -53,7 +53,7 @@ struct VariancePreservingSchedule {
 struct LinearVariancePreservingSchedule {
   double end = 1e-3;  ///< > 0
 
-  template <std::floating_point Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <Real Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
     detail::check_positive("LinearVariancePreservingSchedule", "end", end);
     const Scalar sigma = std::sqrt((1 - t) * (1 + t));
     return {t, sigma, 1, -t / std::max(sigma, Scalar(end))};
@@ -62,7 +62,7 @@ struct LinearVariancePreservingSchedule {
 
 /// alpha_t = sin(pi t / 2), sigma_t = cos(pi t / 2) (eq. 37): a quarter circle at constant speed.
 struct CosineSchedule {
-  template <std::floating_point Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <Real Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
     const Scalar quarter = std::numbers::pi_v<Scalar> / 2;
     const Scalar alpha = std::sin(quarter * t), sigma = std::sin(quarter * (1 - t));  // exactly 0 at t = 1
     return {alpha, sigma, quarter * sigma, -quarter * alpha};
@@ -74,7 +74,7 @@ struct CosineSchedule {
 struct LipmanSchedule {
   double sigma_min = 1e-4;  ///< in [0, 1)
 
-  template <std::floating_point Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <Real Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
     detail::check_below("LipmanSchedule", "sigma_min", sigma_min, 0, 1);
     const Scalar fall = Scalar(1 - sigma_min);
     return {t, 1 - fall * t, 1, -fall};
@@ -89,7 +89,7 @@ struct LipmanSchedule {
 struct BalancedSchedule {
   double smallest = 1e-3, largest = 1e3;
 
-  template <std::floating_point Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <Real Scalar> ScheduleValue<Scalar> operator()(Scalar t) const {
     constexpr auto where = "BalancedSchedule";
     detail::check_positive(where, "smallest", smallest);
     detail::check_at_least(where, "largest", largest, 1);

@@ -64,13 +64,13 @@ template <Schedule S, PathNoise N> struct AffineNoisyPath {
   S schedule = {};
 
   /// As AffinePath::sample. Takes one fill_normal of dim x n numbers of rng.
-  template <std::floating_point Scalar>
+  template <Real Scalar>
   void sample(Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
               Matrix<Scalar>& u_t) const;
 };
 
 template <Schedule S, PathNoise N>
-template <std::floating_point Scalar>
+template <Real Scalar>
 void AffineNoisyPath<S, N>::sample(Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
                                    Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) const {
   detail::prepare_path<Scalar>("AffineNoisyPath::sample", x0, x1, t, x_t, u_t);
@@ -100,11 +100,11 @@ struct LipmanPath {
   LipmanSchedule schedule = {};
 
   /// As AffinePath::sample with x0 = e. Takes one fill_normal of dim x n numbers of rng.
-  template <std::floating_point Scalar>
+  template <Real Scalar>
   void sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) const;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 void LipmanPath::sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
                         Matrix<Scalar>& u_t) const {
   detail::prepare_path<Scalar>("LipmanPath::sample", x1, x1, t, x_t, u_t, "x1");
@@ -122,7 +122,7 @@ void LipmanPath::sample(Rng& rng, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Ma
 namespace detail {
 
 /// x_t and u_t of a path of any kind; a path takes from rng and x0 what it needs.
-template <class P, std::floating_point Scalar>
+template <class P, Real Scalar>
 void sample_path(const P& path, Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
                  Matrix<Scalar>& x_t, Matrix<Scalar>& u_t) {
   if constexpr (NoisyPath<P>)

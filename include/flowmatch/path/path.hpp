@@ -17,7 +17,7 @@ namespace detail {
 
 /// What every path checks, and its outputs in their size. A path that draws its start passes x1 for x0, and what
 /// it takes in words.
-template <std::floating_point Scalar>
+template <Real Scalar>
 void prepare_path(const char* where, MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t,
                   Matrix<Scalar>& x_t, Matrix<Scalar>& u_t, const char* inputs = "x0, x1") {
   check_shape(where, "x1", x1, x0.rows(), x0.cols());
@@ -42,13 +42,13 @@ template <Schedule S> struct AffinePath {
   /// x0, x1: dim x n, one sample per column; t: n times in [0, 1], one per sample. Writes x_t and u_t (resized to
   /// dim x n). Throws std::invalid_argument if shapes differ, if an entry is not finite, if t leaves [0, 1], or if an
   /// output shares memory with an input or with the other output. Allocates only when the size of an output changes.
-  template <std::floating_point Scalar>
+  template <Real Scalar>
   void sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
               Matrix<Scalar>& u_t) const;
 };
 
 template <Schedule S>
-template <std::floating_point Scalar>
+template <Real Scalar>
 void AffinePath<S>::sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& x_t,
                            Matrix<Scalar>& u_t) const {
   detail::prepare_path<Scalar>("AffinePath::sample", x0, x1, t, x_t, u_t);

@@ -12,7 +12,7 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// The two coefficients at one time and their derivatives with respect to time.
-template <std::floating_point Scalar> struct ScheduleValue { Scalar alpha, sigma, alpha_dot, sigma_dot; };
+template <Real Scalar> struct ScheduleValue { Scalar alpha, sigma, alpha_dot, sigma_dot; };
 
 /// schedule(t) gives the ScheduleValue at t in [0, 1], in float and in double.
 template <class S>
@@ -24,9 +24,7 @@ concept Schedule = requires(const S& schedule) {
 /// alpha_t = t, sigma_t = 1 - t: the straight line at constant speed (Liu et al. 2022; Lipman et al. 2022 with
 /// sigma_min = 0).
 struct LinearSchedule {
-  template <std::floating_point Scalar> constexpr ScheduleValue<Scalar> operator()(Scalar t) const {
-    return {t, 1 - t, 1, -1};
-  }
+  template <Real Scalar> constexpr ScheduleValue<Scalar> operator()(Scalar t) const { return {t, 1 - t, 1, -1}; }
 };
 
 }

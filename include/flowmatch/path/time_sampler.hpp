@@ -26,13 +26,12 @@ concept TimeSampler = requires(const T& sampler, Rng& rng, RowVector<float>& sin
 namespace detail {
 
 /// The nearest Scalar in [0, 1): rounding may not put a time on the end.
-template <std::floating_point Scalar> Scalar time_below_one(double t) {
+template <Real Scalar> Scalar time_below_one(double t) {
   return std::clamp(Scalar(t), Scalar(0), 1 - std::numeric_limits<Scalar>::epsilon() / 2);
 }
 
 /// t = quantile(u), u uniform in [0, 1): takes one fill_uniform of rng.
-template <std::floating_point Scalar, class Quantile>
-void fill_by_quantile(Rng& rng, RowVector<Scalar>& t, const Quantile& quantile) {
+template <Real Scalar, class Quantile> void fill_by_quantile(Rng& rng, RowVector<Scalar>& t, const Quantile& quantile) {
   fill_uniform(rng, t);
   for (Index j = 0; j < t.size(); ++j) t(j) = time_below_one<Scalar>(quantile(double(t(j))));
 }
@@ -41,14 +40,14 @@ void fill_by_quantile(Rng& rng, RowVector<Scalar>& t, const Quantile& quantile) 
 
 /// t uniform in [0, 1): what the loss of flow matching is defined with.
 struct UniformTime {
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const { fill_uniform(rng, t); }
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const { fill_uniform(rng, t); }
 };
 
 /// One time in each of n equal parts of [0, 1), in random order: each t is uniform, and together they are more even
 /// than chance, which takes the part of the loss's variance that comes from t. Takes one fill_uniform and n - 1
 /// indices.
 struct StratifiedTime {
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
     const Index n = t.size();
     fill_uniform(rng, t);
     for (Index j = 0; j < n; ++j) t(j) = detail::time_below_one<Scalar>((double(j) + double(t(j))) / double(n));
@@ -65,7 +64,7 @@ struct StratifiedTime {
 struct LogitNormalTime {
   double mean = 0, deviation = 1;
 
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
     if (!is_finite(mean)) detail::fail("LogitNormalTime", {"expected a finite mean, got ", mean});
     detail::check_positive("LogitNormalTime", "deviation", deviation);
     fill_normal(rng, t);
@@ -79,7 +78,7 @@ struct LogitNormalTime {
 struct ModeTime {
   double scale = 1.29;
 
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
     detail::check_below("ModeTime", "scale", scale, -1, 2 / (std::numbers::pi - 2));
     detail::fill_by_quantile(rng, t, [this](double u) {
       const double cosine = std::cos(std::numbers::pi * u / 2);
@@ -93,7 +92,7 @@ struct ModeTime {
 struct UShapedTime {
   double curve = 4;
 
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
     detail::check_positive("UShapedTime", "curve", curve);
     const double half = std::sinh(curve / 2);
     detail::fill_by_quantile(rng, t, [half, this](double u) { return 0.5 + std::asinh((2 * u - 1) * half) / curve; });
@@ -105,7 +104,7 @@ struct UShapedTime {
 struct PowerTime {
   double exponent = 0;
 
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
     detail::check_positive("PowerTime", "1 + exponent", 1 + exponent);
     detail::fill_by_quantile(rng, t, [this](double u) { return std::pow(u, 1 / (1 + exponent)); });
   }
@@ -138,7 +137,7 @@ inline double gamma_variate(Rng& rng, double shape) {
 struct BetaTime {
   double a = 1, b = 1;
 
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const {
     detail::check_at_least("BetaTime", "a", a, 0.01);
     detail::check_at_least("BetaTime", "b", b, 0.01);
     for (Index j = 0; j < t.size(); ++j) {
@@ -168,7 +167,7 @@ template <TimeSampler T, class Weight> struct WeightedTime {
   T times = {};
   Weight weight = {};
 
-  template <std::floating_point Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const { times(rng, t); }
+  template <Real Scalar> void operator()(Rng& rng, RowVector<Scalar>& t) const { times(rng, t); }
 };
 
 }

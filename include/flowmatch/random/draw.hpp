@@ -39,9 +39,9 @@ template <class Scalar> void copy_column(MatrixIn<Scalar> from, Index i, Matrix<
 /// Fills x with columns of data, drawn independently and with replacement: x_j = data_i, i uniform. data: dim x n, n >=
 /// 1; x: dim x any number, its size is the caller's. Uses the random numbers of one fill_below of x.cols() indices.
 /// Throws std::invalid_argument if the rows differ, data has no column, or x is part of data. Does not allocate.
-template <std::floating_point Scalar> void draw_columns(Rng& rng, MatrixIn<Scalar> data, Matrix<Scalar>& x) {
+template <Real Scalar> void draw_columns(Rng& rng, MatrixIn<Scalar> data, Matrix<Scalar>& x) {
   detail::check_rows("draw_columns", "x", x.rows(), data.rows());
-  detail::check_at_least("draw_columns", "data.cols()", double(data.cols()), 1);
+  detail::check_at_least("draw_columns", "data.cols()", data.cols(), 1);
   if (detail::overlap(x, data)) detail::fail("draw_columns", {"x must not share memory with data"});
   // 64 indices are 32 whole Philox blocks, so that drawing them piece by piece does not change the numbers.
   std::array<Index, 64> chunk;
@@ -55,8 +55,7 @@ template <std::floating_point Scalar> void draw_columns(Rng& rng, MatrixIn<Scala
 
 /// x_j = data_i with i = indices[j]. data: dim x n; x is resized to dim x indices.size() and must not be data itself.
 /// Throws std::invalid_argument if an index is not in [0, n). Allocates only when the size of x changes.
-template <std::floating_point Scalar>
-void take_columns(MatrixIn<Scalar> data, std::span<const Index> indices, Matrix<Scalar>& x) {
+template <Real Scalar> void take_columns(MatrixIn<Scalar> data, std::span<const Index> indices, Matrix<Scalar>& x) {
   x.resize(data.rows(), Index(indices.size()));
   for (Index j = 0; j < x.cols(); ++j) {
     const Index i = indices[std::size_t(j)];
@@ -80,7 +79,7 @@ class Epoch {
  public:
   /// Throws std::invalid_argument unless samples >= 1. Allocates all that draws of up to `samples` indices need.
   explicit Epoch(Index samples) {
-    detail::check_at_least("Epoch", "samples", double(samples), 1);
+    detail::check_at_least("Epoch", "samples", samples, 1);
     order_.resize(std::size_t(samples));
     batch_.reserve(std::size_t(samples));
     next_ = samples;
@@ -91,7 +90,7 @@ class Epoch {
   /// depends on rng at that moment alone. Throws std::invalid_argument unless n >= 1. Does not allocate if n <=
   /// samples.
   std::span<const Index> draw(Rng& rng, Index n) {
-    detail::check_at_least("Epoch::draw", "n", double(n), 1);
+    detail::check_at_least("Epoch::draw", "n", n, 1);
     batch_.clear();
     while (Index(batch_.size()) < n) {
       const Index samples = Index(order_.size());
@@ -106,8 +105,8 @@ class Epoch {
   /// Goes to a position of an Epoch of as many samples: from here on both draw the same. Throws std::invalid_argument
   /// unless 0 <= drawn <= samples; then nothing has changed.
   void seek(const EpochPosition& position) {
-    detail::check_at_least("Epoch::seek", "drawn", double(position.drawn), 0);
-    detail::check_at_least("Epoch::seek", "samples", double(order_.size()), double(position.drawn));
+    detail::check_at_least("Epoch::seek", "drawn", position.drawn, 0);
+    detail::check_at_least("Epoch::seek", "samples", order_.size(), position.drawn);
     Rng rng = position.pass;
     shuffle(rng);
     next_ = position.drawn;

@@ -17,8 +17,7 @@ inline namespace FLOWMATCH_ABI {
 /// what you choose for a net of your own. Takes one uniform double for each column from rng, whatever the scalar, so
 /// that float and double drop the same ones. Throws std::invalid_argument if the rows differ or the probability is not
 /// in [0, 1]. Does not allocate.
-template <std::floating_point Scalar>
-void drop_condition(Rng& rng, double probability, VectorIn<Scalar> null, Matrix<Scalar>& c) {
+template <Real Scalar> void drop_condition(Rng& rng, double probability, VectorIn<Scalar> null, Matrix<Scalar>& c) {
   constexpr auto where = "drop_condition";
   detail::check_probability(where, "probability", probability);
   detail::check_rows(where, "null", null.rows(), c.rows());

@@ -78,13 +78,13 @@ constexpr double uniform_above_zero(std::uint64_t w) { return (double(w >> 11) +
 /// The same functions for one number.
 using simd::cos_sin_of_turn;
 using simd::log_of_unit;
-template <std::floating_point Scalar> Scalar log_of_unit(Scalar u) {
+template <Real Scalar> Scalar log_of_unit(Scalar u) {
   using L = Lanes<Scalar, int(sizeof(Scalar))>;
   typename L::V x = {u}, y;
   log_of_unit<L>(x, y);
   return y[0];
 }
-template <std::floating_point Scalar> std::array<Scalar, 2> cos_sin_of_turn(Scalar v) {
+template <Real Scalar> std::array<Scalar, 2> cos_sin_of_turn(Scalar v) {
   using L = Lanes<Scalar, int(sizeof(Scalar))>;
   typename L::V x = {v}, c, s;
   cos_sin_of_turn<L>(x, c, s);
@@ -197,7 +197,7 @@ template <class Scalar, class Convert> void fill(Rng& rng, std::span<Scalar> x, 
 }
 
 /// Fills x with independent uniform numbers in [0, 1).
-template <std::floating_point Scalar> void fill_uniform(Rng& rng, std::span<Scalar> x) {
+template <Real Scalar> void fill_uniform(Rng& rng, std::span<Scalar> x) {
   detail::fill(rng, x, [](auto lanes, auto& a, auto& b, auto& va, auto& vb) FLOWMATCH_INLINE {
     using Words = detail::Uniforms<decltype(lanes)>;
     Words::uniform(a, va);
@@ -206,7 +206,7 @@ template <std::floating_point Scalar> void fill_uniform(Rng& rng, std::span<Scal
 }
 
 /// Fills x with independent standard normal numbers.
-template <std::floating_point Scalar> void fill_normal(Rng& rng, std::span<Scalar> x) {
+template <Real Scalar> void fill_normal(Rng& rng, std::span<Scalar> x) {
   detail::fill(rng, x, [](auto lanes, auto& a, auto& b, auto& va, auto& vb) FLOWMATCH_INLINE {
     constexpr auto order = std::make_integer_sequence<int, decltype(lanes)::width>();
     detail::unzip(a, b, order);

@@ -43,7 +43,7 @@ template <ParametricField Net = VelocityMlp<float>> struct FlowModel {
 template <class Net, Solver S>
 Matrix<typename Net::Scalar> sample(const FlowModel<Net>& model, Index n, Rng& rng, const S& solver,
                                     const OdeOptions& options = {}) {
-  detail::check_at_least("sample", "n", double(n), 0);
+  detail::check_at_least("sample", "n", n, 0);
   return sample(model, Matrix<typename Net::Scalar>(0, n), rng, solver, options);
 }
 

@@ -42,7 +42,7 @@ struct StandardNormal {
   }
 };
 
-template <std::floating_point Scalar> struct SamplesWithLogLikelihood {
+template <Real Scalar> struct SamplesWithLogLikelihood {
   Matrix<Scalar> x;                  ///< dim x n
   RowVector<Scalar> log_likelihood;  ///< of each column of x
 };
@@ -50,7 +50,7 @@ template <std::floating_point Scalar> struct SamplesWithLogLikelihood {
 /// -log p / (dim ln 2), for a mean log-likelihood in nats of samples with dim rows. In the units of x: data divided by
 /// s have log2(s) bits less than in their own.
 inline double bits_per_dimension(double log_likelihood, Index dim) {
-  detail::check_at_least("bits_per_dimension", "dim", double(dim), 1);
+  detail::check_at_least("bits_per_dimension", "dim", dim, 1);
   return -log_likelihood / (double(dim) * std::numbers::ln2);
 }
 
@@ -95,7 +95,7 @@ template <DifferentiableField Field> struct DensityField {
 template <class Scalar>
 Matrix<Scalar> with_probes(const char* where, MatrixIn<Scalar> c, Index dim, Rng* rng,
                            const LikelihoodOptions& options) {
-  check_at_least(where, "options.probes", double(options.probes), 0);
+  check_at_least(where, "options.probes", options.probes, 0);
   if (options.probes == 0) return c;
   if (!rng) fail(where, {"expected an Rng, for options.probes = ", options.probes});
   Matrix<Scalar> probes(dim * options.probes, c.cols()), both(c.rows() + probes.rows(), c.cols());
@@ -231,7 +231,7 @@ template <DifferentiableField Field, Solver S>
 SamplesWithLogLikelihood<typename Field::Scalar> sample_with_log_likelihood(const Field& field, Index n, Rng& rng,
                                                                             const S& solver,
                                                                             const LikelihoodOptions& options = {}) {
-  detail::check_at_least("sample_with_log_likelihood", "n", double(n), 0);
+  detail::check_at_least("sample_with_log_likelihood", "n", n, 0);
   return sample_with_log_likelihood(field, Matrix<typename Field::Scalar>(0, n), rng, solver, options);
 }
 

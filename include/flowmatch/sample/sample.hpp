@@ -123,7 +123,7 @@ template <ParametricField Field, Solver S> class Sampler {
 template <ParametricField Field, Solver S>
 Matrix<typename Field::Scalar> sample(const Field& field, Index n, Rng& rng, const S& solver,
                                       const OdeOptions& options = {}) {
-  detail::check_at_least("sample", "n", double(n), 0);
+  detail::check_at_least("sample", "n", n, 0);
   return sample(field, Matrix<typename Field::Scalar>(0, n), rng, solver, options);
 }
 

@@ -54,7 +54,7 @@ enum class StochasticMethod {
 /// columns. Takes one fill_normal of dim x n numbers of rng for each step. Throws std::invalid_argument if a shape or
 /// option is wrong, a time is outside [0, 1] or falls, or x is not finite; std::runtime_error with sample and time if x
 /// becomes so. Makes its memory on every call.
-template <std::floating_point Scalar, Diffusion D, VelocityField<Scalar> F, Schedule S = LinearSchedule>
+template <Real Scalar, Diffusion D, VelocityField<Scalar> F, Schedule S = LinearSchedule>
 OdeReport integrate_stochastic(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, Rng& rng, const D& diffusion,
                                StochasticMethod method = StochasticMethod::heun, const OdeOptions& options = {},
                                const S& schedule = {}) {
@@ -129,7 +129,7 @@ template <ParametricField Field, Diffusion D, Schedule S = LinearSchedule>
 Matrix<typename Field::Scalar> sample_stochastic(const Field& field, Index n, Rng& rng, const D& diffusion,
                                                  StochasticMethod method = StochasticMethod::heun,
                                                  const OdeOptions& options = {}, const S& schedule = {}) {
-  detail::check_at_least("sample_stochastic", "n", double(n), 0);
+  detail::check_at_least("sample_stochastic", "n", n, 0);
   return sample_stochastic(field, Matrix<typename Field::Scalar>(0, n), rng, diffusion, method, options, schedule);
 }
 

@@ -29,7 +29,7 @@ struct AdamWOptions {
 
 /// What Adam and AdamW carry from step to step: the means m of the gradient and v of its square, and the steps done. To
 /// stop and go on later, keep it.
-template <std::floating_point Scalar> struct AdamState {
+template <Real Scalar> struct AdamState {
   Vector<Scalar> m, v;
   Index steps = 0;
 };
@@ -106,7 +106,7 @@ void adam_step(const char* where, AdamState<Scalar>& state, VectorRef<Scalar> pa
 }
 
 /// Adam (Kingma and Ba 2015), without weight decay. Keeps two vectors of the parameters' size.
-template <std::floating_point Scalar> class Adam {
+template <Real Scalar> class Adam {
  public:
   AdamOptions options;  ///< the learning rate may change between steps
   AdamState<Scalar> state;
@@ -119,21 +119,21 @@ template <std::floating_point Scalar> class Adam {
   void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient);
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 template <class Derived>
 Adam<Scalar>::Adam(const Eigen::MatrixBase<Derived>& parameters, AdamOptions options_)
     : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
   detail::check_adam("Adam", options);
 }
 
-template <std::floating_point Scalar> void Adam<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+template <Real Scalar> void Adam<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
   detail::adam_step("Adam::step", state, parameters, gradient, options, 0);
 }
 template <class Derived> Adam(const Eigen::MatrixBase<Derived>&) -> Adam<typename Derived::Scalar>;
 template <class Derived> Adam(const Eigen::MatrixBase<Derived>&, AdamOptions) -> Adam<typename Derived::Scalar>;
 
 /// AdamW (Loshchilov and Hutter 2019): Adam with decoupled weight decay.
-template <std::floating_point Scalar> class AdamW {
+template <Real Scalar> class AdamW {
  public:
   AdamWOptions options;
   AdamState<Scalar> state;
@@ -144,7 +144,7 @@ template <std::floating_point Scalar> class AdamW {
   void step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient);
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 template <class Derived>
 AdamW<Scalar>::AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions options_)
     : options(options_), state{detail::zeros<Scalar>(parameters.size()), detail::zeros<Scalar>(parameters.size())} {
@@ -152,8 +152,7 @@ AdamW<Scalar>::AdamW(const Eigen::MatrixBase<Derived>& parameters, AdamWOptions 
   detail::check_at_least("AdamW", "options.weight_decay", options.weight_decay, 0);
 }
 
-template <std::floating_point Scalar>
-void AdamW<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+template <Real Scalar> void AdamW<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
   detail::adam_step("AdamW::step", state, parameters, gradient, options, options.learning_rate * options.weight_decay);
 }
 template <class Derived> AdamW(const Eigen::MatrixBase<Derived>&) -> AdamW<typename Derived::Scalar>;

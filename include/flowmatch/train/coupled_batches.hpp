@@ -18,7 +18,7 @@ struct CoupledBatchesOptions {
 
 /// Draws x0 ~ N(0, I), the usual source. A source of your own is any function of the same arguments that fills x0.
 struct NormalSource {
-  template <std::floating_point Scalar> void operator()(Rng& rng, Matrix<Scalar>& x0) const { fill_normal(rng, x0); }
+  template <Real Scalar> void operator()(Rng& rng, Matrix<Scalar>& x0) const { fill_normal(rng, x0); }
 };
 
 /// Batches of start points from a source and end points, with their conditions, from data, paired by a coupling:
@@ -33,7 +33,7 @@ struct NormalSource {
 /// OptimalTransport and EntropicTransport with conditions skew what is learned: x0 then depends on c in training but
 /// not in sampling, and samples of a condition miss p(x1 | c). With conditions take ClassTransport (labels, or few
 /// values) or ConditionalTransport (continuous), or Identity, which pairs independently.
-template <std::floating_point Scalar, Coupling<Scalar> C, class Source = NormalSource> class CoupledBatches {
+template <Real Scalar, Coupling<Scalar> C, class Source = NormalSource> class CoupledBatches {
  public:
   /// Copies data (dim x n, n >= 1) and c (condition_dim x n, or empty). rng: of a stream that nothing else uses,
   /// another one than the trainer's. coupling and source are called on the second thread if ahead. Throws
@@ -47,12 +47,12 @@ template <std::floating_point Scalar, Coupling<Scalar> C, class Source = NormalS
         rng_(rng),
         options_(options) {
     constexpr auto name = "CoupledBatches";
-    detail::check_at_least(name, "data.cols()", double(data_.cols()), 1);
+    detail::check_at_least(name, "data.cols()", data_.cols(), 1);
     if (c_.size() == 0) c_.resize(0, data_.cols());
     detail::check_columns(name, "c", c_.cols(), data_.cols());
     detail::check_finite(name, "data", data_);
     detail::check_finite(name, "c", c_);
-    detail::check_at_least(name, "options.coupled", double(options.coupled), 1);
+    detail::check_at_least(name, "options.coupled", options.coupled, 1);
   }
   /// Without conditions.
   CoupledBatches(Matrix<Scalar> data, C coupling, const Rng& rng, CoupledBatchesOptions options = {},
@@ -61,7 +61,7 @@ template <std::floating_point Scalar, Coupling<Scalar> C, class Source = NormalS
 
   /// The next batch is number `step`, counted from 0. A run that goes on calls it.
   void seek(Index step) {
-    detail::check_at_least("CoupledBatches::seek", "step", double(step), 0);
+    detail::check_at_least("CoupledBatches::seek", "step", step, 0);
     step_ = std::uint64_t(step);
     groups_.reset();
     group_ = nullptr;

@@ -13,7 +13,7 @@ struct EmaOptions {
 
 /// Eq. 13: average = d average + (1 - d) parameters, where in the k-th update (k = 1, 2, ...) d = min(decay, k / (k +
 /// 9)), so that the start is soon forgotten. Afterwards: net.set_parameters(ema.parameters()).
-template <std::floating_point Scalar> class Ema {
+template <Real Scalar> class Ema {
  public:
   /// Starts at the given parameters, or goes on from the average that they are after so many updates. Throws
   /// std::invalid_argument if decay is outside [0, 1) or updates below 0.
@@ -32,15 +32,15 @@ template <std::floating_point Scalar> class Ema {
   Index updates_;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 template <class Derived>
 Ema<Scalar>::Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options, Index updates)
     : options_(options), average_(parameters), updates_(updates) {
   detail::check_below("Ema", "options.decay", options.decay, 0, 1);
-  detail::check_at_least("Ema", "updates", double(updates), 0);
+  detail::check_at_least("Ema", "updates", updates, 0);
 }
 
-template <std::floating_point Scalar> void Ema<Scalar>::update(VectorIn<Scalar> parameters) {
+template <Real Scalar> void Ema<Scalar>::update(VectorIn<Scalar> parameters) {
   detail::check_size("Ema::update", "parameters", parameters.size(), average_.size());
   ++updates_;
   const double d = std::min(options_.decay, double(updates_) / double(updates_ + 9));

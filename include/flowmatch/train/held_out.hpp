@@ -76,7 +76,7 @@ template <TrainableField Field> double HeldOutLoss<Field>::operator()(const Fiel
 
 template <TrainableField Field> void HeldOutLoss<Field>::prepare(const char* name, const Field& field) {
   detail::check_batch("HeldOutLoss", name, field, x_t_, t_, c_);
-  detail::check_at_least("HeldOutLoss", detail::concat({name, ".cols()"}).c_str(), double(t_.size()), 1);
+  detail::check_at_least("HeldOutLoss", detail::concat({name, ".cols()"}).c_str(), t_.size(), 1);
   v_.resize(field.dim(), std::min(tile_columns, t_.size()));
 }
 

@@ -28,7 +28,7 @@ struct CosineRate {
   Index steps = 0;
 
   double operator()(Index k) const {
-    detail::check_at_least("CosineRate", "steps", double(steps), 1);
+    detail::check_at_least("CosineRate", "steps", steps, 1);
     const double done = std::min(1.0, double(k) / double(steps));
     return WarmupRate{peak, warmup}(k) * (1 + std::cos(std::numbers::pi * done)) / 2;
   }

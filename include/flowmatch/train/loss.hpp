@@ -12,7 +12,7 @@ inline namespace FLOWMATCH_ABI {
 
 /// Output loss: mean over all entries of weight_j (y_ij - target_ij)^2, without weights as PyTorch's MSELoss.
 /// A view of its arguments: made for one call of Backprop.
-template <std::floating_point Scalar> class MeanSquaredError {
+template <Real Scalar> class MeanSquaredError {
  public:
   /// target: rows x samples, without weights. Throws std::invalid_argument if a number is not finite.
   template <class Target> explicit MeanSquaredError(const Target& target);
@@ -29,14 +29,14 @@ template <std::floating_point Scalar> class MeanSquaredError {
   bool weighted_;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 template <class Target>
 MeanSquaredError<Scalar>::MeanSquaredError(const Target& target)
     : target_(target), weights_(Eigen::Map<const RowVector<Scalar>>(nullptr, 0)), weighted_(false) {
   detail::check_finite("mean_squared_error", "target", target_);
 }
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 template <class Target, class Weights>
 MeanSquaredError<Scalar>::MeanSquaredError(const Target& target, const Weights& weights)
     : target_(target), weights_(weights), weighted_(true) {
@@ -48,7 +48,7 @@ MeanSquaredError<Scalar>::MeanSquaredError(const Target& target, const Weights& 
     if (weights_(j) < 0) detail::fail(where, {"expected weights >= 0, got ", weights_(j), " in column ", j});
 }
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 template <class Y, class Gradient>
 Scalar MeanSquaredError<Scalar>::operator()(const Y& y, Index first, Gradient&& dy) const {
   using Dy = std::remove_reference_t<Gradient>;

@@ -22,7 +22,7 @@ struct SgdOptions {
 };
 
 /// Stochastic gradient descent with momentum: b = momentum b + g, p = p - learning_rate b.
-template <std::floating_point Scalar> class Sgd {
+template <Real Scalar> class Sgd {
  public:
   SgdOptions options;
 
@@ -35,7 +35,7 @@ template <std::floating_point Scalar> class Sgd {
   Vector<Scalar> velocity_;
 };
 
-template <std::floating_point Scalar>
+template <Real Scalar>
 template <class Derived>
 Sgd<Scalar>::Sgd(const Eigen::MatrixBase<Derived>& parameters, SgdOptions options_)
     : options(options_), velocity_(detail::zeros<Scalar>(parameters.size())) {
@@ -43,7 +43,7 @@ Sgd<Scalar>::Sgd(const Eigen::MatrixBase<Derived>& parameters, SgdOptions option
   detail::check_below("Sgd", "options.momentum", options.momentum, 0, 1);
 }
 
-template <std::floating_point Scalar> void Sgd<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
+template <Real Scalar> void Sgd<Scalar>::step(VectorRef<Scalar> parameters, VectorIn<Scalar> gradient) {
   detail::check_step<Scalar>("Sgd::step", parameters, gradient, velocity_.size(), options.learning_rate);
   velocity_ = Scalar(options.momentum) * velocity_ + gradient;
   parameters -= Scalar(options.learning_rate) * velocity_;

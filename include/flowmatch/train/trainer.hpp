@@ -159,7 +159,7 @@ template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
 template <TrainingObserver OnStep>
 TrainingReport Trainer<Net, P, T>::run(MatrixIn<Scalar> data, MatrixIn<Scalar> c, Rng& rng, OnStep&& on_step) {
   detail::check_rows(where, "data", data.rows(), net_->dim());
-  detail::check_at_least(where, "data.cols()", double(data.cols()), 1);
+  detail::check_at_least(where, "data.cols()", data.cols(), 1);
   detail::check_shape(where, "c", c, net_->condition_dim(), data.cols());
   detail::check_finite(where, "data", data);
   detail::check_finite(where, "c", c);

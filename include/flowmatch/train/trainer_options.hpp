@@ -49,7 +49,7 @@ struct TrainingReport {
 
 /// All that a training carries from one step to the next. A run that goes on from it, with the same data, options and
 /// generator, gives the same bits as one that never stopped.
-template <std::floating_point Scalar> struct TrainingState {
+template <Real Scalar> struct TrainingState {
   TrainingReport report = {};
   Vector<Scalar> weights = {};    ///< after the last step
   Vector<Scalar> m = {}, v = {};  ///< of the optimiser (AdamState)
@@ -78,16 +78,16 @@ concept BatchFill = requires(F& fill, Rng& rng, Matrix<Scalar>& x) {
 namespace detail {
 
 inline void check_options(const char* where, const TrainerOptions& o) {
-  check_at_least(where, "options.steps", double(o.steps), 1);
-  check_at_least(where, "options.batch", double(o.batch), 1);
+  check_at_least(where, "options.steps", o.steps, 1);
+  check_at_least(where, "options.batch", o.batch, 1);
   check_at_least(where, "options.learning_rate", o.learning_rate, 0);
-  check_at_least(where, "options.warmup", double(o.warmup), 0);
+  check_at_least(where, "options.warmup", o.warmup, 0);
   check_at_least(where, "options.weight_decay", o.weight_decay, 0);
   check_at_least(where, "options.clip_norm", o.clip_norm, 0);
   check_probability(where, "options.drop_condition", o.drop_condition);
   check_below(where, "options.ema_decay", o.ema_decay, 0, 1);
   check_below(where, "options.held_out", o.held_out, 0, 1);
-  check_at_least(where, "options.evaluate_every", double(o.evaluate_every), 1);
+  check_at_least(where, "options.evaluate_every", o.evaluate_every, 1);
 }
 
 inline double learning_rate(const TrainerOptions& o, Index step) {
@@ -98,9 +98,9 @@ inline double learning_rate(const TrainerOptions& o, Index step) {
 /// That a state can be that of a training with these options and so many weights.
 template <class Scalar>
 void check_state(const char* where, const TrainingState<Scalar>& state, const TrainerOptions& o, Index size) {
-  check_at_least(where, "state.report.steps", double(state.report.steps), 0);
-  check_at_least(where, "options.steps", double(o.steps), double(state.report.steps));
-  check_at_least(where, "state.samples", double(state.samples), 0);
+  check_at_least(where, "state.report.steps", state.report.steps, 0);
+  check_at_least(where, "options.steps", o.steps, state.report.steps);
+  check_at_least(where, "state.samples", state.samples, 0);
   const auto check = [&](const char* name, const Vector<Scalar>& values, bool there) {
     check_size(where, name, values.size(), there ? size : 0);
     check_finite(where, name, values);

@@ -164,7 +164,7 @@ class GradientGuidance {
         gradient_(std::move(gradient)),
         strength_(std::move(strength)),
         observation_dim_(observation_dim) {
-    detail::check_at_least("GradientGuidance", "observation_dim", double(observation_dim), 0);
+    detail::check_at_least("GradientGuidance", "observation_dim", observation_dim, 0);
   }
 
   Index dim() const { return field_.dim(); }

@@ -83,13 +83,13 @@ requires(std::same_as<S, OwnSchedule> || Schedule<S>) class NormalizedPath {
  public:
   /// normalizer: of the data, without components. Throws std::invalid_argument if it has some, or its members do not
   /// fit together.
-  template <std::floating_point Scalar>
+  template <Real Scalar>
   explicit NormalizedPath(const Normalizer<Scalar>& normalizer, S schedule = {})
       : rows_("NormalizedPath", normalizer, std::move(schedule)) {}
 
   /// As AffinePath::sample, with x0 standard normal noise and x1 in the data's own units. A row that is constant in the
   /// data counts as normalised to 0.
-  template <std::floating_point Scalar>
+  template <Real Scalar>
   void sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& z_t,
               Matrix<Scalar>& u_t) const {
     constexpr auto where = "NormalizedPath::sample";
@@ -125,7 +125,7 @@ template <ParametricField Field, class S = OwnSchedule>
 class NormalizedField : public detail::MovingField<Field, detail::RowsOnPath<S>> {
  public:
   /// Keeps copies.
-  template <std::floating_point Scalar>
+  template <Real Scalar>
   NormalizedField(Field field, const Normalizer<Scalar>& normalizer, S schedule = {})
       : detail::MovingField<Field, detail::RowsOnPath<S>>(std::move(field),
                                                           {"NormalizedField", normalizer, std::move(schedule)}) {

@@ -16,7 +16,7 @@ namespace {
 /// A user's own stepper: Ralston's second-order method, written out.
 struct Ralston {
   static constexpr int order = 2, evaluations = 2;
-  template <std::floating_point Scalar, fm::VelocityField<Scalar> F>
+  template <fm::Real Scalar, fm::VelocityField<Scalar> F>
   void step(F&& f, double t, double h, fm::MatrixIn<Scalar> c, fm::MatrixRef<Scalar> x,
             fm::StepperMemory<Scalar>& memory) const {
     memory.reserve(x.rows(), x.cols(), 2);

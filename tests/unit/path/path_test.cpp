@@ -18,7 +18,7 @@ namespace {
 
 /// A schedule as a user would write it: the quarter circle, alpha = sin(pi t / 2), sigma = cos(pi t / 2).
 struct CosineSchedule {
-  template <std::floating_point Scalar> fm::ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <fm::Real Scalar> fm::ScheduleValue<Scalar> operator()(Scalar t) const {
     const Scalar quarter = std::numbers::pi_v<Scalar> / 2, s = std::sin(quarter * t), c = std::cos(quarter * t);
     return {s, c, quarter * c, -quarter * s};
   }

@@ -35,7 +35,7 @@ template <class Check> void for_each_pair(const Check& check) {
 
 /// A path whose noise begins with deviation 3.
 struct LoudSchedule {
-  template <std::floating_point Scalar> fm::ScheduleValue<Scalar> operator()(Scalar t) const {
+  template <fm::Real Scalar> fm::ScheduleValue<Scalar> operator()(Scalar t) const {
     return {t, 3 * (1 - t), 1, -3};
   }
 };
