@@ -89,7 +89,9 @@ static_assert(!fm::VelocityField<fm::Matrix<float>, float> && !fm::VelocityField
 
 // Numbers: float and double, and the compiler says so at the door.
 template <class T>
-concept HasNet = requires { typename fm::VelocityMlp<T>; };
+concept HasNet = requires {
+  typename fm::VelocityMlp<T>;
+};
 static_assert(HasNet<float> && HasNet<double> && !HasNet<long double> && !HasNet<int>);
 
 // Optimisers.

@@ -69,12 +69,6 @@ template <class F> void for_each_block(Rng& rng, Index count, const F& f) {
   rng.position = 4 * (first + std::uint64_t(count));
 }
 
-constexpr std::uint64_t join(std::uint32_t low, std::uint32_t high) { return low | std::uint64_t(high) << 32; }
-constexpr float uniform(std::uint32_t w) { return float(w >> 8) * 0x1p-24f; }
-constexpr double uniform(std::uint64_t w) { return double(w >> 11) * 0x1p-53; }
-constexpr float uniform_above_zero(std::uint32_t w) { return (float(std::int32_t(w >> 1)) + 0.5f) * 0x1p-31f; }
-constexpr double uniform_above_zero(std::uint64_t w) { return (double(w >> 11) + 0.5) * 0x1p-53; }
-
 /// The same functions for one number.
 using simd::cos_sin_of_turn;
 using simd::log_of_unit;

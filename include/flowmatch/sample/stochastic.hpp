@@ -75,8 +75,8 @@ OdeReport integrate_stochastic(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, Rng
     const double r = diffusion(s);
     detail::check_at_least(where, "diffusion", r, 0);
     t.setConstant(Scalar(time));
-    for (Index j = 0; j < n; j += 128) {  // as the fields here like it
-      const Index m = std::min<Index>(128, n - j);
+    for (Index j = 0; j < n; j += tile_columns) {
+      const Index m = std::min(tile_columns, n - j);
       const Eigen::Ref<const Matrix<Scalar>> columns = at.middleCols(j, m), conditions = c.middleCols(j, m);
       const Eigen::Ref<const RowVector<Scalar>> times_of_columns = t.middleCols(j, m);
       Eigen::Ref<Matrix<Scalar>> v = out.middleCols(j, m);

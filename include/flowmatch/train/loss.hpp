@@ -18,6 +18,7 @@ template <Real Scalar> class MeanSquaredError {
   template <class Target> explicit MeanSquaredError(const Target& target);
   /// weights: one for each sample. Throws also if their number differs or one is negative.
   template <class Target, class Weights> MeanSquaredError(const Target& target, const Weights& weights);
+  MeanSquaredError(const MeanSquaredError&) = delete;  // a copy would view what the original has copied
 
   Index samples() const { return target_.cols(); }
 

@@ -35,9 +35,7 @@ template <class Check> void for_each_pair(const Check& check) {
 
 /// A path whose noise begins with deviation 3.
 struct LoudSchedule {
-  template <fm::Real Scalar> fm::ScheduleValue<Scalar> operator()(Scalar t) const {
-    return {t, 3 * (1 - t), 1, -3};
-  }
+  template <fm::Real Scalar> fm::ScheduleValue<Scalar> operator()(Scalar t) const { return {t, 3 * (1 - t), 1, -3}; }
 };
 
 using Net = fm::VelocityMlp<double>;
