@@ -87,7 +87,7 @@ fm::VelocityMlp<float> trained_with(const auto& coupling, const Recipe& recipe, 
 fm::VelocityMlp<float> trained(const Table& table, const Problem& problem, const Sets& sets, std::string_view coupling,
                                std::uint64_t seed, fm::Threads& team, const std::string& label) {
   const auto with = [&](const auto& c) { return trained_with(c, table.recipe, problem, sets, seed, team, label); };
-  if (coupling == "independent") return with(fm::Identity<float>());
+  if (coupling == "independent") return with(fm::IndependentCoupling<float>());
   if (coupling == "OT") return with(fm::OptimalTransport<float>());
   if (problem.name == "class") return with(fm::ClassTransport<float>());
   return with(fm::ConditionalTransport<float>({.ratio = 0.05}));

@@ -23,9 +23,9 @@
 #include "flowmatch/train/loss.hpp"
 #include "flowmatch/train/optimizer.hpp"
 #include "flowmatch/train/trainer.hpp"
-#include "flowmatch/transform/changed_schedule.hpp"
 #include "flowmatch/transform/guidance.hpp"
 #include "flowmatch/transform/normalized.hpp"
+#include "flowmatch/transform/schedule_transform.hpp"
 // The route of generation: noise -> ode, through the field -> samples.
 #include "flowmatch/ode/adaptive.hpp"
 #include "flowmatch/ode/grid.hpp"

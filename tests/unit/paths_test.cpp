@@ -34,7 +34,7 @@ TEST_CASE("the code about paths and times does what it says") {
           0.8f * (data.leftCols(300).colwise() - data.rowwise().mean()).squaredNorm());
   }
   {
-    const fm::ChangedSchedule linear(net, fm::CosineSchedule{}, fm::LinearSchedule{});  // trained on, wanted
+    const fm::ScheduleTransform linear(net, fm::CosineSchedule{}, fm::LinearSchedule{});  // trained on, wanted
     const Eigen::MatrixXf x = fm::sample(linear, 500, rng, fm::Rk4{}, {.steps = 20});
     CHECK(fm::energy_distance(x, data) < 0.2);
   }

@@ -194,8 +194,8 @@ TEST_CASE("every call in the README's table does what it says") {
   const Eigen::MatrixXf z = normalizer(data);
   CHECK(normalizer.inverse(z).isApprox(data));
   CHECK(fm::whitening(data, 2)(data).cols() == 2000);
-  CHECK(
-      fm::sample(fm::ChangedSchedule(net, fm::CosineSchedule{}, fm::LinearSchedule{}), 10, rng, fm::Rk4{}).allFinite());
+  CHECK(fm::sample(fm::ScheduleTransform(net, fm::CosineSchedule{}, fm::LinearSchedule{}), 10, rng, fm::Rk4{})
+            .allFinite());
   CHECK(fm::Trainer(net, {.steps = 20}, fm::NormalizedPath(normalizer)).run(data, rng).steps == 20);
   CHECK(fm::sample(fm::NormalizedField(net, normalizer), 10, rng, fm::Rk4{}).allFinite());
   const fm::BalancedSchedule balanced{};

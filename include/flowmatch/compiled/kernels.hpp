@@ -20,17 +20,17 @@ FLOWMATCH_INSTANTIATE void time_features<FLOWMATCH_SCALAR>(TileIn<FLOWMATCH_SCAL
 FLOWMATCH_INSTANTIATE void normalize<FLOWMATCH_SCALAR>(const Norm<const FLOWMATCH_SCALAR>&, TileIn<FLOWMATCH_SCALAR>,
                                                        TileOut<FLOWMATCH_SCALAR>, TileOut<FLOWMATCH_SCALAR>,
                                                        TileOut<FLOWMATCH_SCALAR>);
-FLOWMATCH_INSTANTIATE void normalize_back<FLOWMATCH_SCALAR>(const Norm<const FLOWMATCH_SCALAR>&,
-                                                            TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
-                                                            TileIn<FLOWMATCH_SCALAR>, const Norm<FLOWMATCH_SCALAR>&,
-                                                            TileOut<FLOWMATCH_SCALAR>);
+FLOWMATCH_INSTANTIATE void normalize_backward<FLOWMATCH_SCALAR>(const Norm<const FLOWMATCH_SCALAR>&,
+                                                                TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
+                                                                TileIn<FLOWMATCH_SCALAR>, const Norm<FLOWMATCH_SCALAR>&,
+                                                                TileOut<FLOWMATCH_SCALAR>);
 FLOWMATCH_INSTANTIATE void activate_tangent<FLOWMATCH_SCALAR>(TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
                                                               TileOut<FLOWMATCH_SCALAR>);
 FLOWMATCH_INSTANTIATE void normalize_tangent<FLOWMATCH_SCALAR>(const Norm<const FLOWMATCH_SCALAR>&,
                                                                TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
                                                                TileIn<FLOWMATCH_SCALAR>, TileIn<FLOWMATCH_SCALAR>,
                                                                TileOut<FLOWMATCH_SCALAR>);
-FLOWMATCH_INSTANTIATE void layer_of_one(const FLOWMATCH_SCALAR*, Index, Index, Index, const FLOWMATCH_SCALAR*, bool,
+FLOWMATCH_INSTANTIATE void layer_single(const FLOWMATCH_SCALAR*, Index, Index, Index, const FLOWMATCH_SCALAR*, bool,
                                         FLOWMATCH_SCALAR*, const FLOWMATCH_SCALAR*, FLOWMATCH_SCALAR*);
 
 }

@@ -35,10 +35,10 @@ template <Real Scalar> void check_coupled(const char* where, MatrixIn<Scalar> x0
 }
 
 /// Column j with column j: independent if x0 and x1 were drawn so, else the pairs that the data came in.
-template <Real Scalar = float> class Identity {
+template <Real Scalar = float> class IndependentCoupling {
  public:
   std::span<const Index> operator()(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1) {
-    detail::check_shape("Identity", "x1", x1, x0.rows(), x0.cols());
+    detail::check_shape("IndependentCoupling", "x1", x1, x0.rows(), x0.cols());
     pairs_.resize(std::size_t(x0.cols()));
     for (Index j = 0; j < x0.cols(); ++j) pairs_[std::size_t(j)] = j;
     return pairs_;

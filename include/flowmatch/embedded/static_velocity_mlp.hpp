@@ -195,12 +195,12 @@ template <Real ScalarType, VelocityMlpArchitecture architecture> class StaticVel
     const Scalar* transposed = numbers_.data() + layout.offset(l) + layout.norms(l);
     int o = 0;
     for (; o < (vectors - rest) * L::width; o += most * L::width)
-      simd::product_of_one<L, most>(transposed + o, in, stride, a, residual, z + o);
-    if constexpr (rest > 0) simd::product_of_one<L, rest>(transposed + o, in, stride, a, residual, z + o);
+      simd::product_single<L, most>(transposed + o, in, stride, a, residual, z + o);
+    if constexpr (rest > 0) simd::product_single<L, rest>(transposed + o, in, stride, a, residual, z + o);
     if constexpr (l < last) {
       constexpr bool norm = architecture.has_norm(l + 1);
       const Scalar* scale = numbers_.data() + layout.offset(l + 1);
-      if constexpr (norm) simd::normalize_one<L>(scale, scale + stride, z, out, a);
+      if constexpr (norm) simd::normalize_single<L>(scale, scale + stride, z, out, a);
       for (int k = 0; k < out; k += L::width) {
         typename L::V before, after, slope;
         L::load((norm ? a : z) + k, before);

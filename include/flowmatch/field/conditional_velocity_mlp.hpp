@@ -56,7 +56,8 @@ void embed(const EmbeddingShape& shape, const Scalar* numbers, Index label, cons
 }
 
 /// The way back (eq. 61): gradient += what de says about the numbers behind e.
-template <class Scalar> void embed_back(const EmbeddingShape& shape, Index label, const Scalar* de, Scalar* gradient) {
+template <class Scalar>
+void embed_backward(const EmbeddingShape& shape, Index label, const Scalar* de, Scalar* gradient) {
   Scalar* row = gradient + label * shape.embedding_dim;
   for (Index i = 0; i < shape.embedding_dim; ++i) row[i] += de[i];
   if (label < shape.classes) return;
@@ -99,7 +100,7 @@ inline std::vector<ParameterBlock> embedding_blocks(const ConditionalVelocityMlp
 /// vector alone, classes = 1: label 0 says that it is there, 1 that it is not.) What stands for no condition is
 /// learned, from the columns without one.
 ///
-/// Meets TrainableField, DifferentiableField, ReverseField and VelocityField; a value, like VelocityMlp. Where a label
+/// Meets TrainableField, JvpField, VjpField and VelocityField; a value, like VelocityMlp. Where a label
 /// is none of these numbers, all calls throw std::invalid_argument.
 template <Real ScalarType = float> class ConditionalVelocityMlp {
  public:
@@ -195,7 +196,7 @@ void ConditionalVelocityMlp<ScalarType>::backward(MatrixIn<Scalar> dv, Workspace
   net_.backward(dv, workspace.net, gradient);
   net_.condition_gradient(workspace.de.leftCols(dv.cols()), workspace.net);
   for (Index j = 0; j < dv.cols(); ++j)
-    detail::embed_back(shape_, workspace.labels[std::size_t(j)], &workspace.de(0, j), gradient.data() + table_);
+    detail::embed_backward(shape_, workspace.labels[std::size_t(j)], &workspace.de(0, j), gradient.data() + table_);
 }
 
 template <Real ScalarType>

@@ -41,9 +41,8 @@ concept TrainableField = ParametricField<F> &&
 ///   jvp(dx, dv, w)   dv = (dv/dx) dx for the n samples of the call of forward before; dx, dv: dim x m n.
 ///                    Column j belongs to sample j modulo n, so that one call serves several directions
 template <class F>
-concept DifferentiableField = TrainableField<F> &&
-    requires(const F& field, const Matrix<typename F::Scalar>& dx, MatrixRef<typename F::Scalar> dv,
-             typename F::Workspace& w) {
+concept JvpField = TrainableField<F> && requires(const F& field, const Matrix<typename F::Scalar>& dx,
+                                                 MatrixRef<typename F::Scalar> dv, typename F::Workspace& w) {
   field.jvp(dx, dv, w);
 };
 
@@ -51,8 +50,8 @@ concept DifferentiableField = TrainableField<F> &&
 /// (transform/guidance.hpp):
 ///   vjp(dv, dx, w)   dx = (dv/dx)' dv for the call of forward before; dx, dv: dim x n
 template <class F>
-concept ReverseField = ParametricField<F> && requires(const F& field, const Matrix<typename F::Scalar>& dv,
-                                                      MatrixRef<typename F::Scalar> dx, typename F::Workspace& w) {
+concept VjpField = ParametricField<F> && requires(const F& field, const Matrix<typename F::Scalar>& dv,
+                                                  MatrixRef<typename F::Scalar> dx, typename F::Workspace& w) {
   field.vjp(dv, dx, w);
 };
 

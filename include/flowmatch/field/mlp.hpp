@@ -125,11 +125,11 @@ template <Real ScalarType = float> class Mlp {
         detail::gradient_product<Scalar>(memory.input.view(n, width(l)), dz, layer(gradient.data(), l));
       if (l == 0) break;
       auto da = w.da.view(n, width(l));
-      detail::back_product<Scalar>(layer(l), dz, memory.slope.view(n, width(l)), da);
+      detail::product_backward<Scalar>(layer(l), dz, memory.slope.view(n, width(l)), da);
       if (has_norm(l))  // the trunk's dz stays and the branch is added
-        detail::normalize_back<Scalar>(norm(l), memory.normalized.view(n, width(l)),
-                                       memory.inverse_deviation.view(n, 1), da,
-                                       gradient.size() > 0 ? norm(gradient.data(), l) : detail::Norm<Scalar>{}, dz);
+        detail::normalize_backward<Scalar>(norm(l), memory.normalized.view(n, width(l)),
+                                           memory.inverse_deviation.view(n, 1), da,
+                                           gradient.size() > 0 ? norm(gradient.data(), l) : detail::Norm<Scalar>{}, dz);
       else
         std::swap(w.dz, w.da);
     }
@@ -138,7 +138,7 @@ template <Real ScalarType = float> class Mlp {
   /// After backward_tile: the gradient with respect to the input, samples x in().
   detail::Tile<Scalar> input_gradient_tile(Workspace& w) const {
     const auto da = w.da.view(w.samples, in());
-    detail::back_product<Scalar>(layer(0), w.dz.view(w.samples, width(1)), {}, da);
+    detail::product_backward<Scalar>(layer(0), w.dz.view(w.samples, width(1)), {}, da);
     return da;
   }
 

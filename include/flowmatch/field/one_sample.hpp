@@ -15,21 +15,21 @@ inline constexpr Index output_block = 64;
 /// z = W x + b, or z += W x + b where add, in blocks of as many sums at a time as hide their latency. Then, unless
 /// scale is null, y = the layer norm of the first `out` entries of z; its shift stands `stride` behind the scale.
 template <class Scalar>
-void layer_of_one(const Scalar* transposed, Index in, Index out, Index stride, const Scalar* x, bool add, Scalar* z,
+void layer_single(const Scalar* transposed, Index in, Index out, Index stride, const Scalar* x, bool add, Scalar* z,
                   const Scalar* scale, Scalar* y) {
   dispatch([=](auto width) FLOWMATCH_INLINE {
     using L = Lanes<Scalar, decltype(width)::bytes>;
     constexpr int vectors = most_sums<L>;
     for (Index o = 0; o < stride; o += vectors * L::width)
-      simd::product_of_one<L, vectors>(transposed + o, in, stride, x, add, z + o);
-    if (scale) normalize_one<L>(scale, scale + stride, z, out, y);
+      simd::product_single<L, vectors>(transposed + o, in, stride, x, add, z + o);
+    if (scale) normalize_single<L>(scale, scale + stride, z, out, y);
   });
 }
 
 /// A snapshot of a net and all memory that a call needs.
-template <Real Scalar> class MlpOfOne {
+template <Real Scalar> class MlpSingle {
  public:
-  explicit MlpOfOne(const Mlp<Scalar>& net) : options_(net.options()), layers_(std::size_t(options_.last() + 1)) {
+  explicit MlpSingle(const Mlp<Scalar>& net) : options_(net.options()), layers_(std::size_t(options_.last() + 1)) {
     Index widest = 0;
     for (Index l = 0; l <= options_.last() + 1; ++l) widest = std::max(widest, options_.width(l));
     for (Memory* memory : {&a_, &z_, &slope_}) memory->resize(std::size_t(padded(widest)));
@@ -63,7 +63,7 @@ template <Real Scalar> class MlpOfOne {
       const Layer& layer = layers_[std::size_t(l)];
       const bool residual = options_.residual && l > 0 && l < options_.last(), norm = options_.has_norm(l + 1);
       const Index n = options_.width(l + 1);
-      layer_of_one<Scalar>(layer.transposed.data(), options_.width(l), n, layer.stride, a_.data(), residual, z_.data(),
+      layer_single<Scalar>(layer.transposed.data(), options_.width(l), n, layer.stride, a_.data(), residual, z_.data(),
                            norm ? layers_[std::size_t(l + 1)].norm.data() : nullptr, a_.data());
       if (l == options_.last()) break;
       activate<Scalar>(options_.activation, as_tile(norm ? a_ : z_, n), as_tile(a_, n), as_tile(slope_, n));
@@ -102,7 +102,7 @@ template <Real ScalarType> class VelocityMlp<ScalarType>::OneSample {
 
  private:
   VelocityMlpOptions options_;
-  detail::MlpOfOne<Scalar> mlp_;
+  detail::MlpSingle<Scalar> mlp_;
   detail::TileMemory<Scalar> time_;
   Index size_;
 };

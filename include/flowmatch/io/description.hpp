@@ -35,7 +35,7 @@ inline std::string description(const LinearVariancePreservingSchedule& s) {
 inline std::string description(const CosineSchedule&) { return "cosine"; }
 inline std::string description(const LipmanSchedule& s) { return detail::words("lipman", s.sigma_min); }
 inline std::string description(const BalancedSchedule& s) { return detail::words("balanced", s.smallest, s.largest); }
-inline std::string description(const OwnSchedule&) { return "each row"; }
+inline std::string description(const GeometricScaling&) { return "each row"; }
 
 inline std::string description(const ConstantNoise& n) { return detail::words("noise", n.sigma); }
 inline std::string description(const BridgeNoise& n) { return detail::words("bridge", n.sigma, n.end); }

@@ -57,8 +57,8 @@ template <class Scalar> void time_features(TileIn<Scalar> t, TileOut<Scalar> sin
 }
 
 /// Layer norm over the features of each sample (Ba et al. 2016; eq. 10): n = (z - mean) / sqrt(variance + 1e-5) with
-/// the biased variance, y = scale n + shift. Keeps n and inverse_deviation (samples x 1) for normalize_back. A sample
-/// stays in its lane, so that nothing is summed across lanes.
+/// the biased variance, y = scale n + shift. Keeps n and inverse_deviation (samples x 1) for normalize_backward. A
+/// sample stays in its lane, so that nothing is summed across lanes.
 template <class Scalar>
 void normalize(const Norm<const Scalar>& norm, TileIn<Scalar> z, TileOut<Scalar> n, TileOut<Scalar> inverse_deviation,
                TileOut<Scalar> y) {
@@ -141,8 +141,8 @@ void normalize_tangent(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<
 /// The way back: dz += (d - mean(d) - n mean(d n)) inverse_deviation with d = scale dy, dscale += sum dy n,
 /// dshift += sum dy; without a gradient (its pointers are null) dz alone.
 template <class Scalar>
-void normalize_back(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<Scalar> inverse_deviation,
-                    TileIn<Scalar> dy, const Norm<Scalar>& gradient, TileOut<Scalar> dz) {
+void normalize_backward(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<Scalar> inverse_deviation,
+                        TileIn<Scalar> dy, const Norm<Scalar>& gradient, TileOut<Scalar> dz) {
   dispatch([=](auto width) FLOWMATCH_INLINE {
     using L = Lanes<Scalar, decltype(width)::bytes>;
     using V = typename L::V;

@@ -18,7 +18,7 @@ template <class L> inline constexpr int most_sums = L::bytes == 64 ? 4 : 8;
 
 /// z = W x + b, or z += W x + b where add, for the outputs of `vectors` vectors, the first of them at transposed and z.
 template <class L, int vectors>
-FLOWMATCH_INLINE inline void product_of_one(const typename L::Scalar* transposed, std::ptrdiff_t in,
+FLOWMATCH_INLINE inline void product_single(const typename L::Scalar* transposed, std::ptrdiff_t in,
                                             std::ptrdiff_t stride, const typename L::Scalar* x, bool add,
                                             typename L::Scalar* z) {
   typename L::V sum[vectors] = {}, v;
@@ -45,9 +45,9 @@ FLOWMATCH_INLINE inline void product_of_one(const typename L::Scalar* transposed
 /// sums have vectors whose lanes are equal: a compiler may turn a loop over single numbers into other roundings (a
 /// product of its own and then a sum, say, instead of a fused one).
 template <class L>
-FLOWMATCH_INLINE inline void normalize_one(const typename L::Scalar* scale, const typename L::Scalar* shift,
-                                           const typename L::Scalar* z, std::ptrdiff_t features,
-                                           typename L::Scalar* y) {
+FLOWMATCH_INLINE inline void normalize_single(const typename L::Scalar* scale, const typename L::Scalar* shift,
+                                              const typename L::Scalar* z, std::ptrdiff_t features,
+                                              typename L::Scalar* y) {
   using Scalar = typename L::Scalar;
   using V = typename L::V;
   V mean = {}, variance = {}, v;

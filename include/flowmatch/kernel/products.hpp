@@ -41,7 +41,7 @@ template <class Scalar> void product(const Layer<const Scalar>& layer, TileIn<Sc
 /// into blocks, so that the rows of W in use stay in cache; it is one chain all the same, continued where the last
 /// block left it.
 template <class Scalar>
-void back_product(const Layer<const Scalar>& layer, TileIn<Scalar> dz, TileIn<Scalar> slope, TileOut<Scalar> dx) {
+void product_backward(const Layer<const Scalar>& layer, TileIn<Scalar> dz, TileIn<Scalar> slope, TileOut<Scalar> dx) {
   constexpr Index block = 128;
   for (Index k = 0; k < layer.out; k += block)
     add_up<false, Scalar>({.a = dz.feature(k),

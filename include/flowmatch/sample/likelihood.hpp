@@ -59,7 +59,7 @@ namespace detail {
 /// y = [x; log p] follows dy/dt = [v; -div v]: a field on dim + 1 rows, which any solver can carry. One for each
 /// thread. div v is the sum of u' (dv/dx) u over the unit vectors u or, if there are probes, its mean over them; they
 /// are the last rows of c, one below the other, and so go wherever a solver takes their sample.
-template <DifferentiableField Field> struct DensityField {
+template <JvpField Field> struct DensityField {
   using Scalar = typename Field::Scalar;
   const Field& field;
   Index probes;
@@ -110,7 +110,7 @@ Matrix<Scalar> with_probes(const char* where, MatrixIn<Scalar> c, Index dim, Rng
 }
 
 /// Carries y = [x; log p] in place over the times, tile by tile; c: with_probes.
-template <DifferentiableField Field, Solver S, class Scalar = typename Field::Scalar>
+template <JvpField Field, Solver S, class Scalar = typename Field::Scalar>
 void carry_density(const char* where, const Field& field, const Matrix<Scalar>& c, const S& solver,
                    const std::vector<double>& times, const LikelihoodOptions& options, Matrix<Scalar>& y) {
   const Index tiles = (y.cols() + tile_columns - 1) / tile_columns;
@@ -146,7 +146,7 @@ inline std::vector<double> times_from_source(const char* where, const Likelihood
   return times;
 }
 
-template <DifferentiableField Field, Solver S, class LogDensity, class Scalar = typename Field::Scalar>
+template <JvpField Field, Solver S, class LogDensity, class Scalar = typename Field::Scalar>
 RowVector<Scalar> log_likelihood(const Field& field, MatrixIn<Scalar> x, MatrixIn<Scalar> c, Rng* rng, const S& solver,
                                  const LikelihoodOptions& options, const LogDensity& log_p0) {
   constexpr auto where = "log_likelihood";
@@ -177,26 +177,26 @@ RowVector<Scalar> log_likelihood(const Field& field, MatrixIn<Scalar> x, MatrixI
 /// source's log-density, a row with one entry per column (-inf where it has none), standard normal by default.
 /// Throws std::invalid_argument if a shape or option is wrong, a number not finite, or times do not start at 0;
 /// std::runtime_error with sample and time if the solution leaves the finite numbers.
-template <DifferentiableField Field, Solver S, class LogDensity = StandardNormal>
+template <JvpField Field, Solver S, class LogDensity = StandardNormal>
 RowVector<typename Field::Scalar> log_likelihood(const Field& field, MatrixIn<typename Field::Scalar> x,
                                                  MatrixIn<typename Field::Scalar> c, const S& solver,
                                                  const LikelihoodOptions& options = {}, const LogDensity& log_p0 = {}) {
   return detail::log_likelihood(field, x, c, nullptr, solver, options, log_p0);
 }
-template <DifferentiableField Field, Solver S, class LogDensity = StandardNormal>
+template <JvpField Field, Solver S, class LogDensity = StandardNormal>
 RowVector<typename Field::Scalar> log_likelihood(const Field& field, MatrixIn<typename Field::Scalar> x,
                                                  const S& solver, const LikelihoodOptions& options = {},
                                                  const LogDensity& log_p0 = {}) {
   return log_likelihood(field, x, Matrix<typename Field::Scalar>(0, x.cols()), solver, options, log_p0);
 }
 /// With a generator, for options.probes > 0: dim x probes numbers for each sample in turn, fixed for the whole solve.
-template <DifferentiableField Field, Solver S, class LogDensity = StandardNormal>
+template <JvpField Field, Solver S, class LogDensity = StandardNormal>
 RowVector<typename Field::Scalar> log_likelihood(const Field& field, MatrixIn<typename Field::Scalar> x,
                                                  MatrixIn<typename Field::Scalar> c, Rng& rng, const S& solver,
                                                  const LikelihoodOptions& options = {}, const LogDensity& log_p0 = {}) {
   return detail::log_likelihood(field, x, c, &rng, solver, options, log_p0);
 }
-template <DifferentiableField Field, Solver S, class LogDensity = StandardNormal>
+template <JvpField Field, Solver S, class LogDensity = StandardNormal>
 RowVector<typename Field::Scalar> log_likelihood(const Field& field, MatrixIn<typename Field::Scalar> x, Rng& rng,
                                                  const S& solver, const LikelihoodOptions& options = {},
                                                  const LogDensity& log_p0 = {}) {
@@ -206,7 +206,7 @@ RowVector<typename Field::Scalar> log_likelihood(const Field& field, MatrixIn<ty
 /// Samples from standard normal noise, one for each condition, together with their log-density from the same solve: the
 /// noise and the samples are those of `sample`; probes are drawn after the noise. (From another source: transport its
 /// points, then log_likelihood with its density.) Throws as log_likelihood.
-template <DifferentiableField Field, Solver S>
+template <JvpField Field, Solver S>
 SamplesWithLogLikelihood<typename Field::Scalar> sample_with_log_likelihood(const Field& field,
                                                                             MatrixIn<typename Field::Scalar> c,
                                                                             Rng& rng, const S& solver,
@@ -227,7 +227,7 @@ SamplesWithLogLikelihood<typename Field::Scalar> sample_with_log_likelihood(cons
   return {y.topRows(d), y.row(d)};
 }
 /// n of them without conditions.
-template <DifferentiableField Field, Solver S>
+template <JvpField Field, Solver S>
 SamplesWithLogLikelihood<typename Field::Scalar> sample_with_log_likelihood(const Field& field, Index n, Rng& rng,
                                                                             const S& solver,
                                                                             const LikelihoodOptions& options = {}) {

@@ -32,7 +32,7 @@ struct NormalSource {
 ///
 /// OptimalTransport and EntropicTransport with conditions skew what is learned: x0 then depends on c in training but
 /// not in sampling, and samples of a condition miss p(x1 | c). With conditions take ClassTransport (labels, or few
-/// values) or ConditionalTransport (continuous), or Identity, which pairs independently.
+/// values) or ConditionalTransport (continuous), or IndependentCoupling, which pairs independently.
 template <Real Scalar, Coupling<Scalar> C, class Source = NormalSource> class CoupledBatches {
  public:
   /// Copies data (dim x n, n >= 1) and c (condition_dim x n, or empty). rng: of a stream that nothing else uses,

@@ -143,7 +143,7 @@ template <TrainableField Net, PathOfAnyKind P = LinearPath, TimeSampler T = Unif
   Ema<Scalar> ema_;
   Epoch epoch_{1};
   TrainingState<Scalar> state_;           // but m, v and average, which adam_ and ema_ have
-  bool goes_on_ = false, ended_ = false;  // resume() was called; the net has the weights to sample from, not the last
+  bool resumed_ = false, ended_ = false;  // resume() was called; the net has the weights to sample from, not the last
   bool diverged_ = false;
 };
 
@@ -192,7 +192,7 @@ void Trainer<Net, P, T>::hold_out(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowV
                                   MatrixIn<Scalar> c) requires Path<P> {
   if (options_.held_out > 0)
     detail::fail("Trainer::hold_out",
-                 {"expected options.held_out = 0 for a set of one's own, got ", options_.held_out});
+                 {"expected options.held_out = 0 beside a set of hold_out, got ", options_.held_out});
   held_out_.emplace(*net_, path_, x0, x1, t, c);
 }
 

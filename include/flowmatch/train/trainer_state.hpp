@@ -28,28 +28,28 @@ template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
 void Trainer<Net, P, T>::begin(Rng& rng, Index samples, std::uint32_t checksum) {
   detail::check_finite(where, "net.parameters()", net_->parameters());
   if (options_.keep_best && !held_out_) detail::fail(where, {"options.keep_best needs a set that is held out"});
-  if (!goes_on_) {
+  if (!resumed_) {
     adam_ = AdamW(net_->parameters(), adam_.options);
     ema_ = Ema(net_->parameters(), {.decay = options_.ema_decay});
     state_ = {.weights = net_->parameters(), .rng = rng, .samples = samples, .checksum = checksum};
     if (options_.keep_best) state_.best = state_.weights;
   } else {
     if (samples != state_.samples)
-      detail::fail(where, {"expected the ", state_.samples, " samples of the training that goes on, got ", samples});
+      detail::fail(where, {"expected the ", state_.samples, " samples of the resumed training, got ", samples});
     if (rng.seed != state_.rng.seed || rng.stream != state_.rng.stream)
       detail::fail(where, {"expected a generator of seed ", state_.rng.seed, " and stream ", state_.rng.stream,
-                           ", as of the training that goes on, got ", rng.seed, " and ", rng.stream});
+                           ", as of the resumed training, got ", rng.seed, " and ", rng.stream});
     if (state_.checksum != 0 && checksum != state_.checksum)
-      detail::fail(where, {"expected the data of the training that goes on, got others of the same size"});
+      detail::fail(where, {"expected the data of the resumed training, got others of the same size"});
     if (samples > 0) epoch_.seek(state_.order);
     rng = state_.rng;
   }
-  goes_on_ = ended_ = diverged_ = false;
+  resumed_ = ended_ = diverged_ = false;
 }
 
 template <TrainableField Net, PathOfAnyKind P, TimeSampler T>
 TrainingState<typename Net::Scalar> Trainer<Net, P, T>::state() const {
-  if (diverged_) detail::fail("Trainer::state", {"the run diverged: go on from an earlier state"});
+  if (diverged_) detail::fail("Trainer::state", {"the run diverged: resume an earlier state"});
   TrainingState<Scalar> state = state_;
   if (!ended_) state.weights = net_->parameters();
   state.m = adam_.state.m;
@@ -65,7 +65,7 @@ void Trainer<Net, P, T>::resume(TrainingState<Scalar> state) {
   adam_.state = {std::move(state.m), std::move(state.v), state.report.steps};
   state_ = std::move(state);
   net_->parameters() = state_.weights;
-  goes_on_ = state_.report.steps > 0;
+  resumed_ = state_.report.steps > 0;
   ended_ = diverged_ = false;
 }
 

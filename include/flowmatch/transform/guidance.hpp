@@ -146,7 +146,7 @@ struct PosteriorStrength {
 /// each column (x1, g: dim x n), and has the form of a VelocityField. t is there since x1 is uncertain by about (1 -
 /// t): a likelihood that says so (as in Pokle et al.) is closer to the posterior. strength(t) is a number for a time.
 /// An evaluation costs as much as two of the field.
-template <ReverseField Field, class Gradient, class Strength = PosteriorStrength>
+template <VjpField Field, class Gradient, class Strength = PosteriorStrength>
 requires VelocityField<const Gradient, typename Field::Scalar>
 class GradientGuidance {
  public:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A field that is known in moving coordinates, seen from those at rest (eq. 52 in docs/math.md): the ground of
-// ChangedSchedule and NormalizedField.
+// ScheduleTransform and NormalizedField.
 #pragma once
 
 #include <algorithm>
@@ -67,7 +67,7 @@ template <ParametricField Field, class Motion> class MovingField {
   }
 
   /// Column j of dx and dv belongs to sample j modulo the n of forward.
-  void jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& w) const requires DifferentiableField<Field> {
+  void jvp(MatrixIn<Scalar> dx, MatrixRef<Scalar> dv, Workspace& w) const requires JvpField<Field> {
     const Index n = w.samples;
     reserve_derivatives(dx.cols(), w);
     for (Index j = 0; j < dx.cols(); ++j) w.dz.col(j) = dx.col(j).cwiseQuotient(w.scale.col(j % n));
@@ -76,7 +76,7 @@ template <ParametricField Field, class Motion> class MovingField {
       dv.col(j) = w.growth.col(j % n).cwiseProduct(w.dz.col(j)) + w.gain.col(j % n).cwiseProduct(dv.col(j));
   }
 
-  void vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& w) const requires ReverseField<Field> {
+  void vjp(MatrixIn<Scalar> dv, MatrixRef<Scalar> dx, Workspace& w) const requires VjpField<Field> {
     reserve_derivatives(dv.cols(), w);
     for (Index j = 0; j < dv.cols(); ++j) w.dz.col(j) = w.gain.col(j).cwiseProduct(dv.col(j));
     field_.vjp(w.dz.leftCols(dv.cols()), dx, w.field);

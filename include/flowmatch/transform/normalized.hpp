@@ -16,7 +16,7 @@ inline namespace FLOWMATCH_ABI {
 
 /// All rows become data together: from the units of the noise to those of the data, scale^t, at the same rate. The net
 /// then learns what it would learn of normalised data.
-struct OwnSchedule {};
+struct GeometricScaling {};
 
 namespace detail {
 
@@ -24,7 +24,7 @@ namespace detail {
 struct RowOnPath {
   double mean, mean_dot, scale, scale_dot, time, time_dot;
 };
-inline RowOnPath row_on_path(const OwnSchedule&, double t, double deviation) {
+inline RowOnPath row_on_path(const GeometricScaling&, double t, double deviation) {
   const double scale = std::pow(deviation, t);
   return {t, 1, scale, scale * std::log(deviation), t, 1};
 }
@@ -74,12 +74,12 @@ template <class S> struct RowsOnPath {
 /// row by row, which goes from the noise x0 to normalizer(x1) on a straight line, and u_t = normalizer(x1) - x0 (eq.
 /// 53, 54). For Trainer and the loop; NormalizedField makes samples of what was learned.
 ///
-/// OwnSchedule, the default, has all rows on that line at the same place. With a schedule of path/schedule.hpp the path
-/// is x_t = alpha_t x1 + sigma_t x0 in the data's units, where each row leaves the noise when alpha_t / sigma_t is
+/// GeometricScaling, the default, has all rows on that line at the same place. With a schedule of path/schedule.hpp the
+/// path is x_t = alpha_t x1 + sigma_t x0 in the data's units, where each row leaves the noise when alpha_t / sigma_t is
 /// about 1 / deviation: rows of unequal scale one after another, each in a part of the times, so that it takes the more
 /// training. Take it if the noise has to be the same in all rows, and BalancedSchedule, which shares the times.
-template <class S = OwnSchedule>
-requires(std::same_as<S, OwnSchedule> || Schedule<S>) class NormalizedPath {
+template <class S = GeometricScaling>
+requires(std::same_as<S, GeometricScaling> || Schedule<S>) class NormalizedPath {
  public:
   /// normalizer: of the data, without components. Throws std::invalid_argument if it has some, or its members do not
   /// fit together.
@@ -121,7 +121,7 @@ requires(std::same_as<S, OwnSchedule> || Schedule<S>) class NormalizedPath {
 ///
 /// Meets the contracts that its field meets. Throws std::invalid_argument as NormalizedPath does, if the rows do not
 /// fit, or if a row is constant: its velocity would be infinite at the end.
-template <ParametricField Field, class S = OwnSchedule>
+template <ParametricField Field, class S = GeometricScaling>
 class NormalizedField : public detail::MovingField<Field, detail::RowsOnPath<S>> {
  public:
   /// Keeps copies.

@@ -192,10 +192,11 @@ TEST_CASE("Point sets that cannot be paired are refused by name", "[coupling]") 
           "flowmatch: OptimalTransport::draw: expected n >= 1, got 0");
 }
 
-TEST_CASE("Identity pairs each column with itself", "[coupling]") {
+TEST_CASE("IndependentCoupling pairs each column with itself", "[coupling]") {
   const fm::Matrix<float> x = fm::Matrix<float>::Zero(2, 3);
-  REQUIRE(copy(fm::Identity{}(x, x)) == std::vector<Index>{0, 1, 2});
-  REQUIRE(message_of<std::invalid_argument>([&] { fm::Identity{}(x, x.leftCols(2)); }) ==
-          "flowmatch: Identity: expected 3 columns in x1, got 2");
-  static_assert(fm::Coupling<fm::Identity<float>, float> && fm::Coupling<fm::OptimalTransport<double>, double>);
+  REQUIRE(copy(fm::IndependentCoupling{}(x, x)) == std::vector<Index>{0, 1, 2});
+  REQUIRE(message_of<std::invalid_argument>([&] { fm::IndependentCoupling{}(x, x.leftCols(2)); }) ==
+          "flowmatch: IndependentCoupling: expected 3 columns in x1, got 2");
+  static_assert(fm::Coupling<fm::IndependentCoupling<float>, float> &&
+                fm::Coupling<fm::OptimalTransport<double>, double>);
 }

@@ -18,8 +18,8 @@ namespace fm = flowmatch;
 using fm::Index;
 
 static_assert(fm::TrainableField<fm::ConditionalVelocityMlp<float>>);
-static_assert(fm::DifferentiableField<fm::ConditionalVelocityMlp<double>>);
-static_assert(fm::ReverseField<fm::ConditionalVelocityMlp<double>>);
+static_assert(fm::JvpField<fm::ConditionalVelocityMlp<double>>);
+static_assert(fm::VjpField<fm::ConditionalVelocityMlp<double>>);
 static_assert(fm::VelocityField<fm::ConditionalVelocityMlp<float>, float>);
 
 namespace {

@@ -41,10 +41,10 @@ TEST_CASE("an embedded condition is a row of the table above the vector or what 
   // The way back adds to the same places.
   Eigen::VectorXd gradient = Eigen::VectorXd::Ones(11), want = gradient;
   const Eigen::VectorXd de = Eigen::VectorXd::LinSpaced(5, 1, 5);
-  fm::detail::embed_back(shape, 1, de.data(), gradient.data());
+  fm::detail::embed_backward(shape, 1, de.data(), gradient.data());
   want.segment(3, 3) += de.head(3);
   CHECK(gradient == want);
-  fm::detail::embed_back(shape, 2, de.data(), gradient.data());
+  fm::detail::embed_backward(shape, 2, de.data(), gradient.data());
   want.tail(5) += de;
   CHECK(gradient == want);
 }

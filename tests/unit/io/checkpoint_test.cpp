@@ -296,19 +296,19 @@ TEST_CASE("a run on other data or with another generator than the file's is refu
     return message_of<std::invalid_argument>([&] { trainer.run(normals<float>(2, samples), rng); });
   };
   CHECK(refused(51, fm::Rng(5, 2)) ==
-        "flowmatch: Trainer::run: expected the 50 samples of the training that goes on, got 51");
+        "flowmatch: Trainer::run: expected the 50 samples of the resumed training, got 51");
   CHECK(message_of<std::invalid_argument>([&] {
           fm::Rng rng(5, 2);
           trainer.run(normals<float>(2, 50, 4), rng);
-        }) == "flowmatch: Trainer::run: expected the data of the training that goes on, got others of the same size");
+        }) == "flowmatch: Trainer::run: expected the data of the resumed training, got others of the same size");
   CHECK(refused(50, fm::Rng(6, 2)) ==
-        "flowmatch: Trainer::run: expected a generator of seed 5 and stream 2, as of the training that goes on, got 6 "
+        "flowmatch: Trainer::run: expected a generator of seed 5 and stream 2, as of the resumed training, got 6 "
         "and 2");
   CHECK(refused(50, fm::Rng(5, 1)).ends_with("got 5 and 1"));
   CHECK(message_of<std::invalid_argument>([&] {
           fm::Rng rng(5, 2);
           trainer.run([](fm::Rng&, auto&, auto&, auto&) {}, rng);
-        }) == "flowmatch: Trainer::run: expected the 50 samples of the training that goes on, got 0");
+        }) == "flowmatch: Trainer::run: expected the 50 samples of the resumed training, got 0");
   fm::Rng rng(5, 2);
   trainer.run(normals<float>(2, 50), rng);
   CHECK(net.parameters() == whole.parameters);

@@ -114,7 +114,7 @@ TEMPLATE_TEST_CASE("product is W x + b, or adds it, and with an activation it is
   }
 }
 
-TEMPLATE_TEST_CASE("back_product is W' dz, times the slope if there is one", "[field]", float, double) {
+TEMPLATE_TEST_CASE("product_backward is W' dz, times the slope if there is one", "[field]", float, double) {
   using Scalar = TestType;
   fm::Rng rng(2);
   for (Shape s : shapes()) {
@@ -128,11 +128,11 @@ TEMPLATE_TEST_CASE("back_product is W' dz, times the slope if there is one", "[f
         for (Index o = 0; o < s.out; ++o) want(j, i) += double(dz(j, o)) * double(layer.weight(i, o));
       }
     Tile<Scalar> in(dz), dx(fm::Matrix<Scalar>::Constant(s.samples, s.in, Scalar(NAN)));
-    fm::detail::back_product<Scalar>(layer.view(), in.view(), {}, dx.view());
+    fm::detail::product_backward<Scalar>(layer.view(), in.view(), {}, dx.view());
     CHECK(largest_difference(dx.matrix(), want) <= tolerance<Scalar>(s.out));
     const fm::Matrix<Scalar> factor = test::normal<Scalar>(rng, s.samples, s.in);
     Tile<Scalar> slope(factor);
-    fm::detail::back_product<Scalar>(layer.view(), in.view(), slope.view(), dx.view());
+    fm::detail::product_backward<Scalar>(layer.view(), in.view(), slope.view(), dx.view());
     want = want.cwiseProduct(factor.template cast<double>());
     CHECK(largest_difference(dx.matrix(), want) <= 4 * tolerance<Scalar>(s.out));
   }
@@ -260,7 +260,7 @@ TEMPLATE_TEST_CASE("normalize is layer norm over the features of each sample", "
   }
 }
 
-TEMPLATE_TEST_CASE("normalize_back is the derivative of layer norm, and adds", "[field]", float, double) {
+TEMPLATE_TEST_CASE("normalize_backward is the derivative of layer norm, and adds", "[field]", float, double) {
   using Scalar = TestType;
   fm::Rng rng(7);
   for (Shape s : shapes()) {
@@ -286,8 +286,8 @@ TEMPLATE_TEST_CASE("normalize_back is the derivative of layer norm, and adds", "
         }
       }
     Tile<Scalar> normalized(c.n), deviation(c.inverse_deviation), above(dy), below(dz);
-    fm::detail::normalize_back<Scalar>(c.view(), normalized.view(), deviation.view(), above.view(),
-                                       {d_scale.data(), d_shift.data()}, below.view());
+    fm::detail::normalize_backward<Scalar>(c.view(), normalized.view(), deviation.view(), above.view(),
+                                           {d_scale.data(), d_shift.data()}, below.view());
     dz = below.matrix();
     // Errors of n and of the two means are divided by the deviation once more.
     const double tolerance = 8 * norm_tolerance<Scalar>(forward) * (1 + forward.inverse_deviation.maxCoeff());

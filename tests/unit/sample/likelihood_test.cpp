@@ -60,8 +60,8 @@ class GaussianField {
   }
   Eigen::Vector2d mean_ = {1.5, -0.5};
 };
-static_assert(fm::DifferentiableField<GaussianField>);
-static_assert(fm::DifferentiableField<fm::VelocityMlp<float>> && fm::DifferentiableField<fm::VelocityMlp<double>>);
+static_assert(fm::JvpField<GaussianField>);
+static_assert(fm::JvpField<fm::VelocityMlp<float>> && fm::JvpField<fm::VelocityMlp<double>>);
 
 template <class Scalar> fm::VelocityMlp<Scalar> small_net(Index condition_dim = 0, Index dim = 2) {
   fm::Rng rng(5);

@@ -88,7 +88,7 @@ TEMPLATE_TEST_CASE("Batches are the same bits whether they are coupled ahead or 
   };
   const auto same = [&](const auto& coupling) { return batches_of(coupling, false) == batches_of(coupling, true); };
   CHECK(same(Shuffle{}));
-  CHECK(same(fm::Identity<TestType>{}));
+  CHECK(same(fm::IndependentCoupling<TestType>{}));
   CHECK(same(fm::OptimalTransport<TestType>{}));
   CHECK(same(fm::ConditionalTransport<TestType>{}));
   CHECK(same(fm::EntropicTransport<TestType>({.epsilon = 0.5})));

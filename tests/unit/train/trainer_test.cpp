@@ -492,7 +492,7 @@ TEST_CASE("weights that overflow in a step are taken back", "[train][trainer]") 
     CHECK(p.net.parameters() == before);
     // Adam's means hold the step that was taken back: no state to go on from.
     CHECK(test::message_of<std::invalid_argument>([&] { trainer.state(); }) ==
-          "flowmatch: Trainer::state: the run diverged: go on from an earlier state");
+          "flowmatch: Trainer::state: the run diverged: resume an earlier state");
     fm::Rng rng(1);
     const auto none = [](const fm::TrainingStep&) { return false; };
     fm::Trainer calm(p.net, {.steps = 1, .batch = 300});
@@ -704,7 +704,7 @@ TEST_CASE("the trainer refuses what it cannot train on, and leaves the net as it
   CHECK(contains(message([&] { fraction.run(fill, rng); }), {"options.held_out is a fraction of data"}));
   CHECK(message([&] { trainer.run(fill, rng); }) == "flowmatch: FlowMatchingLoss: expected 20 columns in c, got 7");
   CHECK(message([&] { fraction.hold_out(p.data, p.data, Eigen::RowVectorXf::Zero(700), p.c); }) ==
-        "flowmatch: Trainer::hold_out: expected options.held_out = 0 for a set of one's own, got 0.001");
+        "flowmatch: Trainer::hold_out: expected options.held_out = 0 beside a set of hold_out, got 0.001");
   fm::Trainer no_average(p.net, {.ema_decay = 0});
   CHECK(message([&] { no_average.averaged(); }) ==
         "flowmatch: Trainer::averaged: there is no average, since options.ema_decay is 0");

@@ -74,7 +74,7 @@ struct GaussianField {
     for (Index j = 0; j < dv.cols(); ++j) dx.col(j) = w.slopes[std::size_t(j)].transpose() * dv.col(j);
   }
 };
-static_assert(fm::ParametricField<GaussianField> && fm::ReverseField<GaussianField>);
+static_assert(fm::ParametricField<GaussianField> && fm::VjpField<GaussianField>);
 static_assert(!fm::TrainableField<GaussianField>);
 
 /// Data N(m, S) and an observation of row 0, y = x_0 + noise of variance r. Given it, the data is Gaussian again.

@@ -40,7 +40,7 @@ template <class Scalar> struct Problem {
       : x(test::normal<Scalar>(rng, 2, n)), c(test::normal<Scalar>(rng, 1, n)), t(test::uniform<Scalar>(rng, n)) {}
 };
 using Moving = fm::detail::MovingField<fm::VelocityMlp<double>, Waltz>;
-static_assert(fm::DifferentiableField<Moving> && fm::ReverseField<Moving> && fm::VelocityField<Moving, double>);
+static_assert(fm::JvpField<Moving> && fm::VjpField<Moving> && fm::VelocityField<Moving, double>);
 
 }
 

@@ -27,7 +27,7 @@ namespace {
 
 static_assert(fm::Path<fm::NormalizedPath<>> && fm::Path<fm::NormalizedPath<fm::BalancedSchedule>>);
 using Net = fm::VelocityMlp<double>;
-static_assert(fm::DifferentiableField<fm::NormalizedField<Net>> && fm::ReverseField<fm::NormalizedField<Net>>);
+static_assert(fm::JvpField<fm::NormalizedField<Net>> && fm::VjpField<fm::NormalizedField<Net>>);
 
 /// Rows of mean and deviation like these.
 fm::Normalizer<double> normalizer() {

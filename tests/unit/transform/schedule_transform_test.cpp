@@ -5,7 +5,7 @@
 #include <flowmatch/path/further_schedules.hpp>
 #include <flowmatch/path/path.hpp>
 #include <flowmatch/sample/sample.hpp>
-#include <flowmatch/transform/changed_schedule.hpp>
+#include <flowmatch/transform/schedule_transform.hpp>
 #include <string>
 
 #include "catch.hpp"
@@ -39,11 +39,11 @@ struct LoudSchedule {
 };
 
 using Net = fm::VelocityMlp<double>;
-static_assert(fm::DifferentiableField<fm::ChangedSchedule<Net, fm::CosineSchedule, fm::LinearSchedule>> &&
-              fm::ReverseField<fm::ChangedSchedule<Net, fm::CosineSchedule, fm::LinearSchedule>>);
+static_assert(fm::JvpField<fm::ScheduleTransform<Net, fm::CosineSchedule, fm::LinearSchedule>> &&
+              fm::VjpField<fm::ScheduleTransform<Net, fm::CosineSchedule, fm::LinearSchedule>>);
 using Gaussian = test::GaussianField<fm::LinearSchedule>;
-static_assert(fm::ParametricField<fm::ChangedSchedule<Gaussian, fm::LinearSchedule, fm::CosineSchedule>> &&
-              !fm::TrainableField<fm::ChangedSchedule<Gaussian, fm::LinearSchedule, fm::CosineSchedule>>);
+static_assert(fm::ParametricField<fm::ScheduleTransform<Gaussian, fm::LinearSchedule, fm::CosineSchedule>> &&
+              !fm::TrainableField<fm::ScheduleTransform<Gaussian, fm::LinearSchedule, fm::CosineSchedule>>);
 
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("the field of a changed schedule is the exact one of the wanted path, 
     auto exact = gaussian(wanted);
     typename decltype(exact)::Workspace w;
     exact.forward(x, t, none, expected, w);
-    fm::ChangedSchedule(gaussian(trained), trained, wanted)(x, t, none, v);
+    fm::ScheduleTransform(gaussian(trained), trained, wanted)(x, t, none, v);
     INFO(name);
     CHECK(test::largest(v - expected) < 1e-9 * (1 + test::largest(expected)));
   });
@@ -74,7 +74,7 @@ TEMPLATE_TEST_CASE("a schedule changed to itself is the same field", "[field]", 
   fm::Matrix<Scalar> expected(3, 150), v(3, 150);
   net(x, t, none, expected);
   test::for_each_schedule([&](const char* name, const auto& schedule) {
-    fm::ChangedSchedule(net, schedule, schedule)(x, t, none, v);
+    fm::ScheduleTransform(net, schedule, schedule)(x, t, none, v);
     INFO(name);
 #ifdef __FMA__  // a compiler may fuse the products of two equal terms, whose difference is then no longer 0
     CHECK(test::largest(v - expected) < 100 * std::numeric_limits<Scalar>::epsilon());
@@ -91,7 +91,7 @@ TEST_CASE("samples do not depend on the schedule in which they are drawn, if the
   const fm::DormandPrince tight{.rtol = 1e-10, .atol = 1e-10, .max_steps = 100000};
   const Eigen::MatrixXd expected = fm::transport(net, x0, tight);
   const auto far = [&](const auto& trained, const auto& wanted) {
-    const auto changed = fm::ChangedSchedule(net, trained, wanted);
+    const auto changed = fm::ScheduleTransform(net, trained, wanted);
     return test::largest(fm::transport(changed, x0, tight) - expected);
   };
   const fm::LinearSchedule linear;
@@ -112,7 +112,7 @@ TEST_CASE("on its way a sample in a changed schedule is the trained one at the s
   fm::Rng rng(4);
   const Net net({.dim = 2, .hidden = {16, 16}}, rng);
   const Eigen::MatrixXd x0 = test::normal<double>(rng, 2, 30);
-  const fm::ChangedSchedule changed(net, fm::LinearSchedule{}, fm::CosineSchedule{});
+  const fm::ScheduleTransform changed(net, fm::LinearSchedule{}, fm::CosineSchedule{});
   for (const double r : {0.2, 0.7}) {
     const double angle = std::acos(0.0) * r, t = std::sin(angle) / (std::sin(angle) + std::cos(angle));
     const Eigen::MatrixXd trained = fm::transport(net, x0, fm::Rk4{}, {.steps = 60, .to = t});
@@ -126,9 +126,9 @@ TEST_CASE("a wanted schedule of louder noise starts at sigma_0 x0", "[field]") {
   const auto field = gaussian(fm::LinearSchedule{});
   const Eigen::MatrixXd x0 = test::normal<double>(rng, 2, 30);
   const Eigen::MatrixXd expected = fm::transport(field, x0, fm::Rk4{}, {.steps = 200});
-  const fm::ChangedSchedule changed(field, fm::LinearSchedule{}, LoudSchedule{});
+  const fm::ScheduleTransform changed(field, fm::LinearSchedule{}, LoudSchedule{});
   CHECK(test::largest(fm::transport(changed, 3 * x0, fm::Rk4{}, {.steps = 200}) - expected) < 1e-6);
-  const fm::ChangedSchedule back(gaussian(LoudSchedule{}), LoudSchedule{}, fm::LinearSchedule{});
+  const fm::ScheduleTransform back(gaussian(LoudSchedule{}), LoudSchedule{}, fm::LinearSchedule{});
   CHECK(test::largest(fm::transport(back, x0, fm::Rk4{}, {.steps = 200}) - expected) < 1e-6);
 }
 
@@ -160,11 +160,11 @@ TEST_CASE("a change of schedule refuses a trained schedule that does not tell da
   Eigen::MatrixXd x = Eigen::MatrixXd::Zero(2, 1), v(2, 1);
   const auto field = gaussian(fm::LinearSchedule{});
   CHECK(test::message_of<std::invalid_argument>([&] {
-          fm::ChangedSchedule(field, still, fm::LinearSchedule{})(x, Eigen::RowVectorXd::Constant(1, 0.5),
-                                                                  Eigen::MatrixXd(0, 1), v);
-        }) == "flowmatch: ChangedSchedule: expected a schedule with alpha' sigma - alpha sigma' > 0, got 0");
+          fm::ScheduleTransform(field, still, fm::LinearSchedule{})(x, Eigen::RowVectorXd::Constant(1, 0.5),
+                                                                    Eigen::MatrixXd(0, 1), v);
+        }) == "flowmatch: ScheduleTransform: expected a schedule with alpha' sigma - alpha sigma' > 0, got 0");
   CHECK(test::message_of<std::invalid_argument>([&] {
-          fm::ChangedSchedule(field, fm::LinearSchedule{}, fm::CosineSchedule{})(
+          fm::ScheduleTransform(field, fm::LinearSchedule{}, fm::CosineSchedule{})(
               Eigen::MatrixXd::Zero(3, 1), Eigen::RowVectorXd::Constant(1, 0.5), Eigen::MatrixXd(0, 1), v);
-        }) == "flowmatch: ChangedSchedule: expected 2 rows in x, got 3");
+        }) == "flowmatch: ScheduleTransform: expected 2 rows in x, got 3");
 }

@@ -37,7 +37,7 @@ template <Schedule S> double time_of_ratio(const S& schedule, double alpha, doub
 
 /// From the path of one schedule to that of another at the same alpha / sigma: x = scale z.
 template <Schedule Trained, Schedule Wanted> struct ChangeOfSchedule {
-  static constexpr auto name = "ChangedSchedule";
+  static constexpr auto name = "ScheduleTransform";
   Trained trained;
   Wanted wanted;
 
@@ -71,10 +71,10 @@ template <Schedule Trained, Schedule Wanted> struct ChangeOfSchedule {
 /// differs from the column before, so nothing with fixed steps, and about a microsecond a sample with adaptive ones.
 /// Times outside [0, 1] are an end. Throws std::invalid_argument where alpha' sigma - alpha sigma' <= 0 in `trained`.
 template <ParametricField Field, Schedule Trained, Schedule Wanted>
-class ChangedSchedule : public detail::MovingField<Field, detail::ChangeOfSchedule<Trained, Wanted>> {
+class ScheduleTransform : public detail::MovingField<Field, detail::ChangeOfSchedule<Trained, Wanted>> {
  public:
   /// Keeps copies.
-  ChangedSchedule(Field field, Trained trained, Wanted wanted)
+  ScheduleTransform(Field field, Trained trained, Wanted wanted)
       : detail::MovingField<Field, detail::ChangeOfSchedule<Trained, Wanted>>(std::move(field), {trained, wanted}) {}
 };
 
