@@ -4,7 +4,7 @@
 
 #include "flowmatch/core/threads.hpp"
 #include "flowmatch/kernel/build_info.hpp"
-// The route of training: data -> coupling -> path -> field -> loss -> optimiser.
+// The route of training: data -> coupling -> path -> field -> loss -> optimizer.
 #include "flowmatch/coupling/conditional_transport.hpp"
 #include "flowmatch/coupling/entropic_transport.hpp"
 #include "flowmatch/coupling/optimal_transport.hpp"

@@ -2,7 +2,7 @@
 // Exact linear assignment, min over permutations p of sum_i cost(i, p(i)): an auction (Bertsekas 1988) for a good
 // start, then shortest augmenting paths (Jonker and Volgenant 1987) for the optimum.
 //
-// Here columns look for rows, and every row i carries a dual value v_i. A column j may hold row i only if i minimises
+// Here columns look for rows, and every row i carries a dual value v_i. A column j may hold row i only if i minimizes
 // c_ij - v_i over all rows. Once each column holds a row in this way the total is minimal (complementary slackness),
 // whatever the values v are.
 //   auction     finds values v and a row for each column that is close to its best (auction.hpp)

@@ -17,7 +17,8 @@ namespace detail {
 /// Columns look for rows, since a column of the cost matrix is contiguous, and every row i carries a value v_i. The
 /// auction starts from v_i = min_j c_ij. A column without a row takes its cheapest one by c_ij - v_i, from another
 /// column if need be, and lowers v_i there by the lead over its second cheapest and by epsilon more. So a column ends
-/// at most epsilon away from its best row. Some rounds, all from no rows held, with less epsilon each.
+/// at most epsilon away from its best row. Epsilon scaling: several rounds with decreasing epsilon, each from an empty
+/// assignment.
 template <Real Scalar> struct Auction {
   static constexpr Index nobody = -1;
   static constexpr Scalar closed = Scalar(1e30);  // beyond any distance: those are differences of sums of costs
@@ -51,7 +52,7 @@ template <Real Scalar> struct Auction {
 
  private:
   /// v_i = min_j c_ij, and costs of a moderate size: a power of two brings them there, an exact change, after which
-  /// nothing overflows. Rows beyond n are too dear for everyone.
+  /// nothing overflows. Padding rows cost more than any column would pay.
   void reduce() {
     for (Index j = 0; j < n; ++j) std::fill(column(j) + n, column(j) + rows, Scalar(0));
     std::fill_n(values.begin(), rows, closed);

@@ -23,9 +23,9 @@ template <class Scalar> using CacheLineVector = std::vector<Scalar, CacheLineAll
 /// Two sets of points, copied to where their distances are computed fast. Allocates only for larger sets than before.
 template <Real Scalar> class SquaredDistances {
  public:
-  /// x: dim x n, y: dim x m, finite, of any scale. centred: each set is moved so that its mean is 0. This adds to each
-  /// distance a number of its row and one of its column, which no transport between all of x and of y depends on, and
-  /// spares the digits that a way from one set to the other would take.
+  /// x: dim x n, y: dim x m, finite, of any scale. centred: each set is moved so that its mean is 0. Subtracting the
+  /// means changes cost(i, j) by a term in i plus a term in j, which leaves the optimal plan unchanged, and avoids
+  /// cancellation when the sets are far apart.
   void set(MatrixIn<Scalar> x, MatrixIn<Scalar> y, bool centred) {
     dim_ = x.rows();
     columns_ = y.cols();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The compiled library's kernels. Nets of the library need no more than their own list; these are for fields of a
-// user's own, whose file may be compiled without optimisation, and would bring slow kernels of the same name along.
+// user's own, whose file may be compiled without optimization, and would bring slow kernels of the same name along.
 #include "flowmatch/compiled/instantiate.hpp"
 #include "flowmatch/field/one_sample.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The compiled library's losses, optimisers and trainers: those of the nets on the straight path.
+// The compiled library's losses, optimizers and trainers: those of the nets on the straight path.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -40,7 +40,7 @@ FLOWMATCH_OUTPUT_LOSS(SoftmaxCrossEntropy)
 #undef FLOWMATCH_OUTPUT_LOSS
 
 // Of the trainer member by member, since not every member is there for every path and time sampler. The last five are
-// parts of a run with an observer of one's own.
+// parts of a run with a user-defined observer.
 #define FLOWMATCH_TRAINING(Net)                                                                                        \
   FLOWMATCH_INSTANTIATE class Backprop<Net>;                                                                           \
   FLOWMATCH_INSTANTIATE class FlowMatchingLoss<Net>;                                                                   \

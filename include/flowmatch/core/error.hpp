@@ -30,7 +30,7 @@ template <class F> std::exception_ptr caught(const F& f) noexcept {
   return nullptr;
 }
 
-/// f(). If it throws an Error, a std::runtime_error with the text explain(message) goes on in its place.
+/// Returns f(). If it throws an Error, throws a std::runtime_error with the text explain(message) instead.
 template <class Error, class F, class Explain> auto explained(const F& f, const Explain& explain) {
   try {
     return f();

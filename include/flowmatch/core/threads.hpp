@@ -34,7 +34,7 @@ class Threads {
   int size() const { return size_; }
 
   /// Calls f(0), ..., f(size() - 1), each on its own thread, f(0) on this one, and returns when all have ended. They
-  /// see the caller's floating-point mode. If some throw, the exception of the lowest number goes on. Allocates
+  /// see the caller's floating-point mode. If some throw, rethrows the exception of the lowest number. Allocates
   /// nothing.
   /// Throws std::logic_error if the team is at work already, in another thread or around this call (a team of one
   /// just calls f).
@@ -66,8 +66,8 @@ class Threads {
     if (first) std::rethrow_exception(first);
   }
 
-  /// No threads yet. It is a constructor of its own because, once it has ended, the destructor cleans up whatever the
-  /// other one throws.
+  /// No threads yet. The public constructor delegates to this one: once it has returned, the destructor joins the
+  /// threads even if the public constructor throws.
   struct Idle {};
   Threads(int n, Idle) : size_(n), errors_(std::size_t(std::max(n, 1))) {
     detail::check_at_least("Threads", "n", n, 1);

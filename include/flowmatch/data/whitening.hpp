@@ -14,7 +14,7 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// A Normalizer onto the first principal components of data, dim x n, whose covariance (over n) becomes I. They are
-/// those of the standardised rows, so that units do not decide what is principal, and in order of falling deviation;
+/// those of the standardized rows, so that units do not decide what is principal, and in order of falling deviation;
 /// the sign is that in which the largest entry is positive. Throws as Normalizer(data) does, and std::invalid_argument
 /// unless 1 <= components <= the number of directions in which the data varies by more than rounding. Sums in double.
 /// O(dim^2 n + dim^3) and memory for three matrices of dim x dim doubles.

@@ -55,7 +55,7 @@ void embed(const EmbeddingShape& shape, const Scalar* numbers, Index label, cons
   std::copy_n(label < shape.classes ? c + 1 : numbers + shape.table_size(), shape.vector_dim, e);
 }
 
-/// The way back (eq. 61): gradient += what de says about the numbers behind e.
+/// Backward pass of embed (eq. 61): accumulates de into the gradient of the table and of the null vector.
 template <class Scalar>
 void embed_backward(const EmbeddingShape& shape, Index label, const Scalar* de, Scalar* gradient) {
   Scalar* row = gradient + label * shape.embedding_dim;
@@ -115,7 +115,7 @@ template <Real ScalarType = float> class ConditionalVelocityMlp {
   class OneSample;
 
   /// The layers start as those of a VelocityMlp, the table as N(0, 1), like PyTorch's Embedding, and the vector for no
-  /// condition as zero, the mean of a normalised one. Throws std::invalid_argument if an option is out of range.
+  /// condition as zero, the mean of a normalized one. Throws std::invalid_argument if an option is out of range.
   ConditionalVelocityMlp(ConditionalVelocityMlpOptions options, Rng& rng);
 
   const ConditionalVelocityMlpOptions& options() const { return options_; }

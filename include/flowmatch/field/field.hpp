@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The contracts between a velocity field and the loss and samplers that use it. VelocityMlp meets them; so does any
-// class of yours that has these members (examples/own_field.cpp).
+// user-defined class that has these members (examples/own_field.cpp).
 #pragma once
 
 #include <algorithm>

@@ -113,8 +113,8 @@ template <Real ScalarType = float> class Mlp {
     return w.z.view(n, out());
   }
 
-  /// gradient += what the output gradient dy (out() x samples) says; none if it has no entries. input_gradient_tile
-  /// gives the input's part.
+  /// Backpropagates dy (out() x samples): gradient += dL/dparameters, unless gradient is empty. input_gradient_tile
+  /// then returns the gradient of the input.
   void backward_tile(MatrixIn<Scalar> dy, Workspace& w, VectorRef<Scalar> gradient) const {
     const Index n = w.samples;
     detail::read<Scalar>(dy, w.dz.view(n, out()));
@@ -172,7 +172,7 @@ template <Real ScalarType = float> class Mlp {
     return {scale, scale + width(l)};
   }
 
-  void initialise(Rng& rng) {
+  void initialize(Rng& rng) {
     for (Index l = 0; l <= last(); ++l) {
       if (has_norm(l)) std::fill_n(norm(parameters_.data(), l).scale, width(l), Scalar(1));
       if (l == last() && options_.zero_output) break;
@@ -226,7 +226,7 @@ Mlp<ScalarType>::Mlp(MlpOptions options, Rng& rng, const std::vector<ParameterBl
   for (const ParameterBlock& block : more) detail::append_block(blocks_, block.name, block.shape);
   parameters_.resize(blocks_.back().offset + blocks_.back().size());
   std::fill_n(parameters_.data(), parameters_.size(), Scalar(0));
-  initialise(rng);
+  initialize(rng);
 }
 
 template <Real ScalarType> void Mlp<ScalarType>::set_parameters(VectorIn<Scalar> values) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The safetensors format: named arrays with string metadata in one file that Python's safetensors opens too. The length
 // of the header (8 bytes, little-endian), the header (safetensors_header.hpp), then the bytes of the arrays without gap
-// or overlap. A file written here has two keys of ours in its metadata: flowmatch.format_version and
+// or overlap. A file written here has two keys of flowmatch in its metadata: flowmatch.format_version and
 // flowmatch.checksum.
 #pragma once
 
@@ -17,7 +17,7 @@ inline namespace FLOWMATCH_ABI {
 
 /// A whole file in memory.
 struct Safetensors {
-  std::vector<std::pair<std::string, std::string>> metadata;  // without the keys of ours
+  std::vector<std::pair<std::string, std::string>> metadata;  // without the keys of flowmatch
   std::vector<TensorEntry> tensors;
   std::vector<char> data;
   std::string path = {};  // where it was read, for messages
@@ -123,8 +123,8 @@ template <class Number> constexpr const char* dtype_of() {
   return text;
 }
 
-/// Checks version and checksum, and takes the keys of ours out of the metadata. One such key makes all compulsory, so
-/// that a damaged key hides nothing.
+/// Checks version and checksum, and removes flowmatch's keys from the metadata. If any of them is present all are
+/// required, so a damaged key cannot switch the check off.
 [[gnu::cold]] inline void take_keys_of_ours(Safetensors& file) {
   const std::string *first = nullptr, *version = nullptr, *given = nullptr;
   for (const auto& [key, value] : file.metadata) {

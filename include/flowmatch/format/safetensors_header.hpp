@@ -23,11 +23,9 @@ struct TensorEntry {
 namespace detail {
 
 // UTF-8 (RFC 3629), as far as a reader of foreign text needs it.
-
 inline bool is_surrogate(unsigned code) { return code >= 0xd800 && code < 0xe000; }
 
-/// Where the first character begins that is none: cut off, longer than needed, a surrogate or beyond U+10FFFF; npos if
-/// all are well.
+/// Offset of the first invalid sequence (cut off, too long, a surrogate or beyond U+10FFFF), npos if there is none.
 inline std::size_t find_invalid_utf8(std::string_view text) {
   constexpr unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};  // code of a character of that many bytes
   for (std::size_t i = 0; i < text.size();) {

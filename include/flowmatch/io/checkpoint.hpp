@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A training as one file, from which it goes on as if it had not stopped: weights, optimiser, averages, generator,
+// A training as one file, from which it is resumed as if it had not stopped: weights, optimizer, averages, generator,
 // order of the data, and the options that it had.
 #pragma once
 
@@ -12,7 +12,7 @@ inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
-/// What two trainings must share so that one can go on with the other's state.
+/// What two trainings must share so that one can resume the other.
 template <class Net, class P, class T> StringMap settings(const Trainer<Net, P, T>& trainer) {
   StringMap settings;
   const auto add = [&](const char* key, const Piece& value) { add_entry(settings, key, value); };
@@ -92,9 +92,9 @@ template <class Net> std::vector<ParameterBlock> blocks_of(const Net& net) {
 
 }
 
-/// Writes all that a training needs to go on: trainer.state(), and its options, path and architecture, to be compared.
-/// Call it in an observer, or after one has ended the run. The weights of the last step have the names of the net's
-/// tensors; opt.m.*, opt.v.*, ema.* and best.* the same behind these words. The file appears whole or not at all.
+/// Writes all that a training needs to be resumed: trainer.state(), and its options, path and architecture, to be
+/// compared. Call it in an observer, or after one has ended the run. The weights of the last step have the names of the
+/// net's tensors; opt.m.*, opt.v.*, ema.* and best.* the same behind these words. The file appears whole or not at all.
 /// Throws std::invalid_argument if the training diverged or a number of the state is not finite, std::runtime_error
 /// with path and reason if the file cannot be written.
 template <class Net, class P, class T> void save(const std::string& path, const Trainer<Net, P, T>& trainer) {
@@ -115,7 +115,7 @@ template <class Net, class P, class T> void save(const std::string& path, const 
   write_safetensors(path, file);
 }
 
-/// Reads what save wrote, as strictly as load_velocity_mlp, and lets the next run of the trainer go on from there, bit
+/// Reads what save wrote, as strictly as load_velocity_mlp, and lets the next run of the trainer continue from it, bit
 /// for bit as if it had not stopped: see Trainer::resume for what that run must get. The trainer's net, path, time
 /// sampler and options must be those of the file; only threads may differ, and options.steps, unless the rate is a
 /// cosine over them (a held-out loss at the old end stays in the report). Paths and samplers that are not the library's

@@ -21,7 +21,7 @@ template <class... Numbers> std::string words(const char* name, Numbers... numbe
 
 }
 
-/// For a schedule, path, time sampler or weight of yours: "own".
+/// For a user-defined schedule, path, time sampler or weight: "own".
 template <class T> std::string description(const T&) { return "own"; }
 
 inline std::string description(const LinearSchedule&) { return "linear"; }

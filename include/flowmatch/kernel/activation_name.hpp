@@ -13,7 +13,7 @@ inline namespace FLOWMATCH_ABI {
 
 namespace detail {
 
-using simd::evaluate;  // beside that of ode/stepper.hpp, which would hide it
+using simd::evaluate;  // detail has another evaluate, in ode/stepper.hpp, which would hide it
 
 struct ActivationName {
   Activation activation;

@@ -11,7 +11,7 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// Lines of text: versions of flowmatch, compiler and Eigen, the instruction set of the kernels beside the widest of
-/// this CPU, their lanes, what the compiler's flags turned on, and how many threads the machine runs at once.
+/// this CPU, their lanes, what the compiler's flags enable, and how many threads the machine runs at once.
 inline std::string build_info() {
   const InstructionSet set = instruction_set();
   const int bytes = set == InstructionSet::avx512 ? 64 : set == InstructionSet::avx2 ? 32 : 16;
@@ -20,7 +20,7 @@ inline std::string build_info() {
   flags += " NDEBUG";
 #endif
 #if defined(__OPTIMIZE__)
-  flags += " optimised";
+  flags += " optimized";
 #endif
 #if defined(__FAST_MATH__)
   flags += " fast-math";

@@ -92,8 +92,8 @@ void normalize(const Norm<const Scalar>& norm, TileIn<Scalar> z, TileOut<Scalar>
 }
 
 /// The tangents of a plain layer's activation: da = slope * dz. Each sample may have several: column j of dz and da
-/// belongs to sample j modulo the samples of slope. da is not dz, since whole vectors are written, the next block's
-/// first columns before their turn.
+/// belongs to sample j modulo the samples of slope. da must not alias dz: stores are whole vectors and may run into the
+/// next block.
 template <class Scalar> void activate_tangent(TileIn<Scalar> slope, TileIn<Scalar> dz, TileOut<Scalar> da) {
   dispatch([=](auto width) FLOWMATCH_INLINE {
     using L = Lanes<Scalar, decltype(width)::bytes>;
@@ -138,8 +138,8 @@ void normalize_tangent(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<
   });
 }
 
-/// The way back: dz += (d - mean(d) - n mean(d n)) inverse_deviation with d = scale dy, dscale += sum dy n,
-/// dshift += sum dy; without a gradient (its pointers are null) dz alone.
+/// Backward pass of normalize: dz += (d - mean(d) - n mean(d n)) inverse_deviation with d = scale dy, dscale += sum dy
+/// n, dshift += sum dy; without a gradient (its pointers are null) dz alone.
 template <class Scalar>
 void normalize_backward(const Norm<const Scalar>& norm, TileIn<Scalar> n, TileIn<Scalar> inverse_deviation,
                         TileIn<Scalar> dy, const Norm<Scalar>& gradient, TileOut<Scalar> dz) {

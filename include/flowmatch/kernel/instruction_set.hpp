@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which of the kernels' instruction sets is used (kernel/vectors.hpp), found out once for a program.
+// Chooses the kernels' instruction set (kernel/vectors.hpp) once per process, from the CPU or
+// FLOWMATCH_INSTRUCTION_SET.
 #pragma once
 
 #include <cstdlib>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A tile: some samples of a batch, the other way round from the user's matrices, as the kernels want them. A feature of
-// all samples is contiguous, so that samples fill the vector lanes.
+// A tile is a block of samples stored transposed, samples x features: one feature of all samples is contiguous and
+// fills the vector lanes.
 #pragma once
 
 #include <new>
@@ -40,10 +40,10 @@ template <class Scalar> struct CacheLineAllocator {
   friend bool operator==(const CacheLineAllocator&, const CacheLineAllocator&) { return true; }
 };
 
-/// Zero at first; holds what does not belong to a sample beyond the last of them.
+/// Zero-initialized. Entries past the last sample are padding with unspecified contents.
 template <class Scalar> class TileMemory {
  public:
-  /// Makes it anew, for up to so many samples and features.
+  /// Allocates it anew, for up to this many samples and features.
   void resize(Index samples, Index features) {
     samples_ = samples;
     // columns a power of two apart would share few cache sets

@@ -30,7 +30,8 @@ namespace simd {
 
 template <int Bytes> struct Width { static constexpr int bytes = Bytes; };
 
-/// Bytes of the vectors that all machines of this target have. One of 32 bits is taken to have none (see LanesOf).
+/// Vector width in bytes that the baseline of this target guarantees; 32-bit targets are treated as scalar (see
+/// LanesOf).
 inline constexpr int baseline_bytes = sizeof(void*) == 8 ? 16 : 4;
 
 #if defined(__x86_64__)
@@ -84,7 +85,7 @@ template <Real ScalarType, int Bytes> struct Lanes {
 
   FLOWMATCH_INLINE static void load(const Scalar* p, V& v) { std::memcpy(&v, p, Bytes); }
   FLOWMATCH_INLINE static void store(Scalar* p, const V& v) { std::memcpy(p, &v, Bytes); }
-  /// The first n lanes, the rest zero, and the way back; any n.
+  /// Partial load and store of the first n lanes; a load fills the others with zero.
   FLOWMATCH_INLINE static void load(const Scalar* p, std::ptrdiff_t n, V& v) {
     if (n >= width) return load(p, v);
     v = V{};

@@ -58,7 +58,7 @@ template <Real Scalar, AdaptiveMethod M> class AdaptiveIntegrator {
 
   /// Carries x (dim x n) in place along f. c: conditions, n columns. observe(i, t_i, x) sees every point of the grid
   /// afterwards, from the method's polynomial (eq. 18); NaN where a sample did not come so far. A sample that cannot
-  /// reach the end stays where it came to, and the report says where and why; the others go on.
+  /// reach the end stays where it stopped, and the report says where and why; the others continue.
   /// f is called for a dense block of at most tile_columns samples that are under way, in any order: what belongs to a
   /// sample must be in its column of c. A sample's result has the same bits in any batch if its velocity has.
   /// Throws std::invalid_argument if a shape is wrong or x or c is not finite.

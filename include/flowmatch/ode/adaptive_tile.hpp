@@ -78,7 +78,7 @@ template <Real Scalar> struct AdaptiveMemory {
     f(at, times, conditions, velocity);
   }
 
-  /// sum = w_0 k_0 + ... over the first stages. One chain of additions for each entry, whatever its neighbours.
+  /// sum = w_0 k_0 + ... over the first stages. One chain of additions for each entry, whatever its neighbors.
   void combine(const double* w, std::size_t stages) {
     const Index entries = x.rows() * size();
     Scalar* to = sum.data();
@@ -103,7 +103,7 @@ template <Real Scalar> struct AdaptiveMemory {
     return all;
   }
 
-  /// Slot j goes on from the end of its step, where the last stage is the first of the next step.
+  /// Slot j continues from the end of its step, where the last stage is the first of the next step.
   void accept(Index j) {
     std::copy_n(slot(y, j), x.rows(), slot(x, j));
     std::copy_n(slot(k.back(), j), x.rows(), slot(k.front(), j));
@@ -228,7 +228,7 @@ void adaptive_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const M& metho
       m.evaluate(f, m.y, time, m.k[i]);
     }
     m.combine(Table::error.data(), stages);
-    for (Index j = m.size() - 1; j >= 0; --j) {  // downward: what remove moves to j has been here before
+    for (Index j = m.size() - 1; j >= 0; --j) {  // downward: remove(j) moves the last slot, already processed, to j
       Clock& clock = m.clocks[std::size_t(j)];
       SampleReport& report = reports[clock.sample];
       double error = infinity;

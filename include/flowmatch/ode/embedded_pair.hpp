@@ -16,12 +16,12 @@ template <class TableType> struct EmbeddedRungeKutta {
   static constexpr int order = Table::order;
 
   double rtol = 1e-5;       ///< error allowed in a step relative to |x|, >= 0
-  double atol = 1e-5;       ///< and beside that, > 0
+  double atol = 1e-5;       ///< absolute tolerance, > 0
   Index max_steps = 10000;  ///< steps that a sample may try, accepted or not, >= 1
   double first_step = 0;    ///< the first step to try; 0: estimated, by one more evaluation
   double safety = 0.9;      ///< aims at error safety^5, in (0, 1]
-  double shrink = 0.2;      ///< a step is at least so many times the one before, in (0, 1)
-  double growth = 10;       ///< and at most so many times, > 1
+  double shrink = 0.2;      ///< smallest ratio of a step to the one before, in (0, 1)
+  double growth = 10;       ///< largest ratio, > 1
   double beta = 0.04;       ///< weight of the error before (PI control), in [0, 0.2); 0: the last error alone decides
 };
 

@@ -8,7 +8,7 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// x += h ((1 + r / 2) v - r / 2 v'), v' being the velocity of the step before and r = h / h' (eq. 19). The first step
-/// of a way is a midpoint step, which takes one evaluation more.
+/// of an integration is a midpoint step and costs one extra evaluation.
 struct AdamsBashforth2 {
   static constexpr int order = 2, evaluations = 1, starting_evaluations = 1;
 

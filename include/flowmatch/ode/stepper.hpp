@@ -25,7 +25,7 @@ template <Real Scalar> struct StepperMemory {
   std::vector<Matrix<Scalar>> k;
   Matrix<Scalar> y;
   RowVector<Scalar> t;
-  double step_before = 0;  ///< for multistep methods; 0 where a way starts
+  double step_before = 0;  ///< for multistep methods; 0 where an integration starts
 
   void restart() { step_before = 0; }
 

@@ -74,11 +74,10 @@ inline Mix conversion(Prediction from, Prediction to, const ScheduleValue<double
 /// Turns y in place from one prediction into another. x: dim x n, the points x_t; t: n times in [0, 1]; y: dim x n, a
 /// matrix or a block of one.
 ///
-/// Where an end leaves a question open, alpha_t or sigma_t counts as at least `least` in a divisor: the noise is
-/// divided by sigma_t for a score, what is not x1 by sigma_t if y is x1, what is not x0 by alpha_t if y is x0 or the
-/// score. From a velocity to x1 and x0 nothing is clamped. Farther from the ends a conversion and its reverse give y
-/// back, to rounding. Throws std::invalid_argument if shapes differ, a number is not finite, t leaves [0, 1], y is part
-/// of x, or least is not above 0. Does not allocate.
+/// Near an end, divisors are clamped to `least`: sigma_t when converting to a score or from x1, alpha_t when converting
+/// from x0 or a score. From a velocity to x1 and x0 nothing is clamped. Away from the ends a conversion followed by its
+/// reverse returns y, up to rounding. Throws std::invalid_argument if shapes differ, a number is not finite, t leaves
+/// [0, 1], y is part of x, or least is not above 0. Does not allocate.
 template <Schedule S, class Y, class Scalar = typename std::remove_cvref_t<Y>::Scalar>
 void convert(const S& schedule, Prediction from, Prediction to, MatrixIn<Scalar> x, RowVectorIn<Scalar> t, Y&& y,
              double least = 1e-3) {

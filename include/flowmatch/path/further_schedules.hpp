@@ -13,8 +13,8 @@
 namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
-/// alpha_t = t^n, sigma_t = 1 - t^n (eq. 34): leaves the noise slowly. In the derivative t counts as at least `start`,
-/// since a velocity of 0 would not tell where it goes. Throws std::invalid_argument unless exponent >= 1.
+/// alpha_t = t^n, sigma_t = 1 - t^n (eq. 34): leaves the noise slowly. The derivative is taken at max(t, start): at t =
+/// 0 a velocity of 0 would not determine x1. Throws std::invalid_argument unless exponent >= 1.
 struct PolynomialSchedule {
   double exponent = 2;  ///< n >= 1; 1 is the straight line
   double start = 1e-3;  ///< > 0
@@ -29,10 +29,10 @@ struct PolynomialSchedule {
 };
 
 /// The variance-preserving diffusion with a noise rate that falls from `high` to `low` (Song et al. 2021; eq. 35):
-/// alpha_t = exp(-T / 2), sigma_t^2 = 1 - exp(-T), T = (high - low) (1 - t)^2 / 2 + low (1 - t). alpha_0 is not 0 but
-/// 0.0066, so that what starts from pure noise is wrong by so much of the data. sigma' is infinite at t = 1: sigma
-/// counts as at least `end` in it, which leaves half of `end` of the noise in the samples. Throws std::invalid_argument
-/// unless 0 < low <= high.
+/// alpha_t = exp(-T / 2), sigma_t^2 = 1 - exp(-T), T = (high - low) (1 - t)^2 / 2 + low (1 - t). alpha_0 is 0.0066, not
+/// 0: starting from pure noise is biased by that fraction of the data. sigma' is infinite at t = 1: sigma counts as at
+/// least `end` in it, which leaves half of `end` of the noise in the samples. Throws std::invalid_argument unless 0 <
+/// low <= high.
 struct VariancePreservingSchedule {
   double low = 0.1, high = 20;
   double end = 1e-3;  ///< > 0

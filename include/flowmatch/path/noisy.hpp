@@ -36,7 +36,7 @@ concept PathNoise = requires(const N& noise) {
   { noise(0.5) } -> std::same_as<NoiseValue>;
 };
 
-/// The same at all times: samples keep it, and so their distribution is that of x1 + sigma noise.
+/// Constant in t. It does not vanish at t = 1, so samples follow the data convolved with N(0, sigma^2 I).
 struct ConstantNoise {
   double sigma = 0.1;  ///< >= 0
   NoiseValue operator()(double) const {
@@ -89,7 +89,7 @@ void AffineNoisyPath<S, N>::sample(Rng& rng, MatrixIn<Scalar> x0, MatrixIn<Scala
 /// x_t = (1 - t) x0 + t x1 + sigma e, u_t = x1 - x0: conditional flow matching (Tong et al. 2023), with or without
 /// optimal transport.
 using ConstantSigmaPath = AffineNoisyPath<LinearSchedule, ConstantNoise>;
-/// x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) e: with pairs from entropic transport of regularisation 2 sigma^2,
+/// x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) e: with pairs from entropic transport of regularization 2 sigma^2,
 /// the Schroedinger bridge (Tong et al. 2023).
 using BridgePath = AffineNoisyPath<LinearSchedule, BridgeNoise>;
 

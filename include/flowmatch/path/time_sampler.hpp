@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // At which times a field is trained (eq. 44 - 50 in docs/math.md): a time sampler is a struct with sampler(rng, t),
-// which fills a row with times in [0, 1). Trainer takes any. Those but UniformTime and StratifiedTime change what the
-// loss weighs: it becomes a mean over their density.
+// which fills a row with times in [0, 1). Trainer takes any. All but UniformTime and StratifiedTime reweight the loss
+// by their density.
 #pragma once
 
 #include <algorithm>
@@ -99,7 +99,7 @@ struct UShapedTime {
   }
 };
 
-/// Density (1 + exponent) t^exponent: more of the end where data is if exponent > 0, of the noise if < 0. Throws
+/// Density (1 + exponent) t^exponent: favors times near the data if exponent > 0, near the noise if < 0. Throws
 /// std::invalid_argument unless exponent > -1.
 struct PowerTime {
   double exponent = 0;

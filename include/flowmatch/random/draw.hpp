@@ -65,7 +65,7 @@ template <Real Scalar> void take_columns(MatrixIn<Scalar> data, std::span<const 
   }
 }
 
-/// Where an Epoch is: the generator from which its pass was shuffled, and how many indices of the pass were drawn.
+/// State of an Epoch: the generator as it was before the current shuffle, and how many indices of the pass were drawn.
 struct EpochPosition {
   Rng pass{0};
   Index drawn = 0;
@@ -85,8 +85,8 @@ class Epoch {
     next_ = samples;
   }
 
-  /// The next n indices, valid until the next draw. A batch that reaches the end of a pass goes on in the next one, so
-  /// that its size is constant. A pass is shuffled when its first index is drawn, from the natural order, and so
+  /// The next n indices, valid until the next draw. A batch that reaches the end of a pass continues in the next one,
+  /// so that its size is constant. A pass is shuffled when its first index is drawn, from the natural order, and so
   /// depends on rng at that moment alone. Throws std::invalid_argument unless n >= 1. Does not allocate if n <=
   /// samples.
   std::span<const Index> draw(Rng& rng, Index n) {

@@ -102,7 +102,7 @@ template <ParametricField Field, Solver S> class Sampler {
 
  private:
   static constexpr bool has_one_sample = requires { typename Field::OneSample; };
-  static constexpr Index few = 8;  // so many samples take less time one by one than together
+  static constexpr Index few = 8;  // up to this many samples take less time one by one than together
 
   Field field_;
   typename detail::OneSampleOf<Field>::Type one_sample_;

@@ -28,7 +28,7 @@ template <class A, class B> double rms_distance(const A& a, const B& b) {
 
 }
 
-/// Carries x0 (dim x n; c: conditions, n columns) from t = 0 to 1 by every fixed stepper with at most so many
+/// Carries x0 (dim x n; c: conditions, n columns) from t = 0 to 1 by every fixed stepper with at most this many
 /// evaluations, and by every adaptive method with tolerances 10^-1 ... 10^-5, and compares with Tsitouras' method at
 /// 10^-10, in float 10^-6: distances below that say little. Some hundred samples are enough. Throws as Sampler does.
 template <ParametricField Field>

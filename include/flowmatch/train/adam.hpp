@@ -28,7 +28,7 @@ struct AdamWOptions {
 };
 
 /// What Adam and AdamW carry from step to step: the means m of the gradient and v of its square, and the steps done. To
-/// stop and go on later, keep it.
+/// resume a training later, keep it.
 template <Real Scalar> struct AdamState {
   Vector<Scalar> m, v;
   Index steps = 0;

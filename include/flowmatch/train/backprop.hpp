@@ -23,8 +23,8 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// For a TrainableField or an Mlp. Owns the scratch memory: make it once, use it in every step. After the first step of
-/// the largest batch size it allocates nothing. One for each thread of yours. A team of threads shares the tiles of a
-/// batch: at most one thread for 128 samples has work.
+/// the largest batch size it allocates nothing. Use one for each of your threads. A team of threads shares the tiles of
+/// a batch: at most one thread for 128 samples has work.
 ///
 /// The batch is cut into blocks of tiles, by its size alone. Each block adds its gradient in the order of the samples,
 /// and the blocks are added over a binary tree, so that the number of threads does not show in a single bit.

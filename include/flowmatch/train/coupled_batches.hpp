@@ -59,7 +59,7 @@ template <Real Scalar, Coupling<Scalar> C, class Source = NormalSource> class Co
                  Source source = {})
       : CoupledBatches(std::move(data), Matrix<Scalar>(), std::move(coupling), rng, options, std::move(source)) {}
 
-  /// The next batch is number `step`, counted from 0. A run that goes on calls it.
+  /// The next batch is number `step`, counted from 0. A resumed run calls it.
   void seek(Index step) {
     detail::check_at_least("CoupledBatches::seek", "step", step, 0);
     step_ = std::uint64_t(step);

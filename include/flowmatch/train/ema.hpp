@@ -15,12 +15,12 @@ struct EmaOptions {
 /// 9)), so that the start is soon forgotten. Afterwards: net.set_parameters(ema.parameters()).
 template <Real Scalar> class Ema {
  public:
-  /// Starts at the given parameters, or goes on from the average that they are after so many updates. Throws
+  /// Starts at the given parameters, or resumes from an average after this many updates. Throws
   /// std::invalid_argument if decay is outside [0, 1) or updates below 0.
   template <class Derived>
   explicit Ema(const Eigen::MatrixBase<Derived>& parameters, EmaOptions options = {}, Index updates = 0);
 
-  /// After each step of the optimiser. Throws std::invalid_argument if the size differs. Allocates nothing.
+  /// After each step of the optimizer. Throws std::invalid_argument if the size differs. Allocates nothing.
   void update(VectorIn<Scalar> parameters);
 
   const Vector<Scalar>& parameters() const { return average_; }

@@ -82,7 +82,8 @@ template <TrainableField Field> void HeldOutLoss<Field>::prepare(const char* nam
 
 namespace detail {
 
-/// The loss on `count` samples that rng chooses among the numbers, which they leave; noise and times are rng's too.
+/// Removes `count` random indices from `numbers` and returns the held-out loss on these samples, with noise and times
+/// from rng.
 template <TrainableField Field, class P>
 HeldOutLoss<Field> take_held_out(const Field& field, const P& path, MatrixIn<typename Field::Scalar> data,
                                  MatrixIn<typename Field::Scalar> c, Rng rng, Index count,

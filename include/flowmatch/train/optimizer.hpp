@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the optimisers have in common; SGD with momentum; and the clipping of a gradient.
+// What the optimizers have in common; SGD with momentum; and the clipping of a gradient.
 #pragma once
 
 #include <concepts>

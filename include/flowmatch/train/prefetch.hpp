@@ -16,7 +16,7 @@ inline namespace FLOWMATCH_ABI {
 
 /// Items number k = first, first + 1, ..., which make(rng, k, item) writes. Item k has random numbers of its own, those
 /// of the given generator from its position on, plus 2^36 k words. So it depends on k and the generator alone: not on
-/// whether it was made ahead, and a run that goes on from k gets what the first run would have got. The generator must
+/// whether it was made ahead, and a run resumed at k gets what the first run would have got. The generator must
 /// be of a stream that nothing else uses.
 ///
 /// make must use nothing that the caller changes meanwhile, and what it refers to must outlive this object.
@@ -37,13 +37,13 @@ template <class Item, class Make> class Prefetch {
   Prefetch(const Prefetch&) = delete;
   Prefetch& operator=(const Prefetch&) = delete;
 
-  /// The next item, valid until the next call; the caller may change it. An exception of make goes on from here, and so
-  /// from every later call.
+  /// The next item, valid until the next call; the caller may change it. Rethrows an exception of make; so does every
+  /// later call.
   Item& next() {
     const std::uint64_t k = next_;
     if (error_at_.load(std::memory_order_acquire) == k) std::rethrow_exception(error_);
     if (worker_.joinable()) {
-      want(k + 2);  // the item before is given up, and its place is for item k + 1
+      want(k + 2);  // item k - 1 is released and its slot reused for item k + 1
       for (std::uint64_t made = made_.load(std::memory_order_acquire); made <= k;
            made = made_.load(std::memory_order_acquire))
         made_.wait(made, std::memory_order_acquire);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The training loop as a bundle, for those who do not want to write it: batches, loss, optimiser, average, a held-out
+// The training loop as a bundle, for those who do not want to write it: batches, loss, optimizer, average, a held-out
 // loss, and an early end when training diverges. It is the loop of README.md and gives the same bits.
 #pragma once
 
@@ -26,7 +26,7 @@ template <class P>
 concept PathOfAnyKind = Path<P> || NoisyPath<P> || PathFromNoise<P>;
 
 /// Trains a net, which must outlive this object, from the weights that it has. Each run is a training of its own, with
-/// a new optimiser and average, unless resume() comes before it (in files: io/checkpoint.hpp). During a run the net has
+/// a new optimizer and average, unless resume() comes before it (in files: io/checkpoint.hpp). During a run the net has
 /// the weights of the step. After it, unless ema_decay is 0, it has their average, as one wants it for sampling, or
 /// with keep_best those of the least held-out loss; last() has the weights of the last step. The path is any of the
 /// three kinds of path/path.hpp, and the times come from any sampler of path/time_sampler.hpp.
@@ -83,7 +83,7 @@ template <TrainableField Net, PathOfAnyKind P = LinearPath, TimeSampler T = Unif
   /// numbers, if any, from another generator than the run's.) Throws std::invalid_argument after a run that diverged.
   TrainingState<Scalar> state() const;
 
-  /// Puts the state's weights into the net and lets the next run go on from there. It needs the same data or fill, the
+  /// Loads the state's weights into the net and lets the next run continue from it. It needs the same data or fill, the
   /// same held-out set, if any, the same options, and a generator of the same seed and stream, which it moves to its
   /// place; threads may differ. Throws std::invalid_argument if a size is not that of this net and options, a number
   /// not finite, or more steps are done than options.steps; nothing has changed then. (Options are compared by resume
@@ -96,7 +96,7 @@ template <TrainableField Net, PathOfAnyKind P = LinearPath, TimeSampler T = Unif
 
   Trainer(Net& net, const TrainerOptions& o, P path, T times, FlowMatchingLoss<Net> loss);
 
-  /// A training of its own, or the one that resume gave, on so many samples (0: batches of a fill).
+  /// Starts a new run, or continues the resumed one; samples: size of the training set (0: batches of a fill).
   void begin(Rng& rng, Index samples, std::uint32_t checksum);
 
   /// The loop of README.md, and what a careful user writes around it.
@@ -129,8 +129,8 @@ template <TrainableField Net, PathOfAnyKind P = LinearPath, TimeSampler T = Unif
     detail::raise<std::runtime_error>(undone(now, gradient, reason));
   }
 
-  /// Puts the weights back that the net had before the step and tells what happened. The layer is the first that has a
-  /// gradient or weight not finite.
+  /// Restores the weights from before the step and returns the message. It names the first layer whose gradient or
+  /// weights are not finite.
   std::string undone(const TrainingStep& now, const Vector<Scalar>& gradient, const char* reason);
 
   Net* net_;
@@ -165,7 +165,7 @@ TrainingReport Trainer<Net, P, T>::run(MatrixIn<Scalar> data, MatrixIn<Scalar> c
   detail::check_finite(where, "c", c);
   const std::vector<Index> training = split(data, c, rng);
   epoch_ = Epoch(Index(training.size()));
-  Crc32 checksum;  // so that a training does not go on with other data
+  Crc32 checksum;  // so that a training is not resumed on other data
   for (const auto* part : {&data, &c})
     for (Index j = 0; j < part->cols(); ++j)
       checksum.add(part->col(j).data(), std::size_t(part->rows()) * sizeof(Scalar));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a Trainer takes and gives: options, observers and sources of batches; what happened in a step and in all; and
-// the state from which a training goes on.
+// the state from which a training is resumed.
 #pragma once
 
 #include <concepts>
@@ -14,7 +14,7 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 struct TrainerOptions {
-  Index steps = 5000;           ///< of the optimiser, >= 1
+  Index steps = 5000;           ///< of the optimizer, >= 1
   Index batch = 256;            ///< samples in a step, >= 1
   double learning_rate = 1e-3;  ///< the highest, >= 0
   Index warmup = 0;             ///< first steps, in which the rate grows to the highest, >= 0
@@ -47,12 +47,12 @@ struct TrainingReport {
   friend bool operator==(const TrainingReport&, const TrainingReport&) = default;
 };
 
-/// All that a training carries from one step to the next. A run that goes on from it, with the same data, options and
+/// All that a training carries from one step to the next. A run resumed from it, with the same data, options and
 /// generator, gives the same bits as one that never stopped.
 template <Real Scalar> struct TrainingState {
   TrainingReport report = {};
   Vector<Scalar> weights = {};    ///< after the last step
-  Vector<Scalar> m = {}, v = {};  ///< of the optimiser (AdamState)
+  Vector<Scalar> m = {}, v = {};  ///< of the optimizer (AdamState)
   Vector<Scalar> average = {};    ///< of the weights; empty without ema_decay
   Vector<Scalar> best = {};       ///< weights of the least held-out loss; empty without keep_best
   Rng rng{0};                     ///< of the run, after the last step
@@ -69,7 +69,7 @@ concept TrainingObserver = requires(F& f, const TrainingStep& step) {
 
 /// fill(rng, x0, x1, c) writes a batch: start points, end points (dim x batch) and conditions (condition_dim x batch),
 /// which have these sizes already. For pairs, sources that are not noise, simulators; a coupling is its last line.
-/// A fill with state of its own has seek(step), which a run that goes on calls first: the next batch is that of step.
+/// A fill that has a state has seek(step), which a resumed run calls first: the next batch is that of step.
 template <class F, class Scalar>
 concept BatchFill = requires(F& fill, Rng& rng, Matrix<Scalar>& x) {
   fill(rng, x, x, x);
@@ -95,7 +95,7 @@ inline double learning_rate(const TrainerOptions& o, Index step) {
   return WarmupRate{o.learning_rate, o.warmup}(step);
 }
 
-/// That a state can be that of a training with these options and so many weights.
+/// Throws unless the state fits these options and this number of parameters.
 template <class Scalar>
 void check_state(const char* where, const TrainingState<Scalar>& state, const TrainerOptions& o, Index size) {
   check_at_least(where, "state.report.steps", state.report.steps, 0);

@@ -78,7 +78,7 @@ std::string Trainer<Net, P, T>::undone(const TrainingStep& now, const Vector<Sca
                              all_finite(net_->parameters().data() + block.offset, block.size())))
         layer = ", layer " + block.name;
   net_->parameters() = state_.weights;
-  diverged_ = true;  // the optimiser's means hold the step that was taken back
+  diverged_ = true;  // the optimizer's means hold the step that was taken back
   return detail::concat({"flowmatch: Trainer::run: training diverged in step ", now.step, " (learning rate ",
                          now.learning_rate, layer, "): ", reason});
 }

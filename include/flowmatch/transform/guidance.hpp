@@ -142,7 +142,7 @@ struct PosteriorStrength {
 /// Guidance by a gradient, for inverse problems and constraints (eq. 63), on the linear path:
 ///   x1 = x + (1 - t) v(x, t, c),   guided v = v + strength(t) d/dx log_likelihood(x1),
 /// where x1 is the sample that is expected from x, and the derivative goes through the field (Chung et al. 2023; for
-/// flows Pokle et al. 2023). The function of yours is gradient(x1, t, c, g): it writes g = d log_likelihood / d x1 for
+/// flows Pokle et al. 2023). The user's function is gradient(x1, t, c, g): it writes g = d log_likelihood / d x1 for
 /// each column (x1, g: dim x n), and has the form of a VelocityField. t is there since x1 is uncertain by about (1 -
 /// t): a likelihood that says so (as in Pokle et al.) is closer to the posterior. strength(t) is a number for a time.
 /// An evaluation costs as much as two of the field.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A field that is known in moving coordinates, seen from those at rest (eq. 52 in docs/math.md): the ground of
+// Change of variables: a field known in z as a field in x = shift_t + scale_t z (eq. 52 in docs/math.md). Base of
 // ScheduleTransform and NormalizedField.
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Normalisation along the path (eq. 53 - 55 in docs/math.md), for data of unequal scale while the noise is standard
+// Normalization along the path (eq. 53 - 55 in docs/math.md), for data of unequal scale while the noise is standard
 // normal in the data's own units: at each time each row has its mean and its scale there, and what the net sees and
 // learns has neither large nor small numbers.
 #pragma once
@@ -15,12 +15,12 @@ namespace flowmatch {
 inline namespace FLOWMATCH_ABI {
 
 /// All rows become data together: from the units of the noise to those of the data, scale^t, at the same rate. The net
-/// then learns what it would learn of normalised data.
+/// then learns what it would learn of normalized data.
 struct GeometricScaling {};
 
 namespace detail {
 
-/// Of a row at one time: x = mean m + scale z, where z goes straight from noise to normalised data and is at `time`.
+/// Of a row at one time: x = mean m + scale z, where z goes straight from noise to normalized data and is at `time`.
 struct RowOnPath {
   double mean, mean_dot, scale, scale_dot, time, time_dot;
 };
@@ -88,7 +88,7 @@ requires(std::same_as<S, GeometricScaling> || Schedule<S>) class NormalizedPath 
       : rows_("NormalizedPath", normalizer, std::move(schedule)) {}
 
   /// As AffinePath::sample, with x0 standard normal noise and x1 in the data's own units. A row that is constant in the
-  /// data counts as normalised to 0.
+  /// data counts as normalized to 0.
   template <Real Scalar>
   void sample(MatrixIn<Scalar> x0, MatrixIn<Scalar> x1, RowVectorIn<Scalar> t, Matrix<Scalar>& z_t,
               Matrix<Scalar>& u_t) const {

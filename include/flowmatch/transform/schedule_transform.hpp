@@ -14,9 +14,9 @@ inline namespace FLOWMATCH_ABI {
 namespace detail {
 
 /// The time at which schedule has the ratio alpha / sigma, or the nearer end if it never has: the root of
-/// alpha_t sigma - sigma_t alpha, which rises. Newton's method, and halving where it does not help, as at a derivative
-/// that the schedule holds. About six evaluations of the schedule, some tens near an end where it holds a derivative,
-/// one if the guess is the time.
+/// alpha_t sigma - sigma_t alpha, which rises. Newton's method with bisection as a safeguard, needed where the schedule
+/// clamps its derivative: about six evaluations of the schedule, some tens near such an end, one if the guess is the
+/// time.
 template <Schedule S> double time_of_ratio(const S& schedule, double alpha, double sigma, double guess) {
   const auto excess = [&](const ScheduleValue<double>& s) { return s.alpha * sigma - s.sigma * alpha; };
   double low = 0, high = 1, t = guess, before = 2 * (std::abs(alpha) + std::abs(sigma));
@@ -64,8 +64,9 @@ template <Schedule Trained, Schedule Wanted> struct ChangeOfSchedule {
 ///
 /// The flow starts at sigma_0 x0 of the wanted schedule. With those of path/schedule.hpp that is the noise itself, as
 /// `sample` starts; with one of your own where sigma_0 is not 1 (alpha = 1, sigma = 80 (1 - t), say) give
-/// sigma_0 x0 to `transport`, and likewise it ends at alpha_1 x1. If the trained schedule has not the ratio alpha /
-/// sigma of the wanted one, as near the ends of VariancePreservingSchedule and LipmanSchedule, its end counts.
+/// sigma_0 x0 to `transport`, and likewise it ends at alpha_1 x1. Where the trained schedule does not reach the ratio
+/// alpha / sigma of the wanted one, as near the ends of VariancePreservingSchedule and LipmanSchedule, its nearer end
+/// is used.
 ///
 /// Meets the contracts that its field meets. Finding the time costs some evaluations of the schedule for each time that
 /// differs from the column before, so nothing with fixed steps, and about a microsecond a sample with adaptive ones.
