@@ -52,14 +52,14 @@ template <Stepper S> constexpr Index evaluations_of(Index steps) {
 
 /// The loop: x is one tile, shapes are checked, memory is the caller's. first is the tile's first sample in messages.
 template <Real Scalar, class S, VelocityField<Scalar> F, class Observer>
-void integrate_tile(F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const S& stepper, const std::vector<double>& times,
-                    StepperMemory<Scalar>& memory, Index first, Observer&& observe) {
+void integrate_tile(const char* where, F& f, MatrixRef<Scalar> x, MatrixIn<Scalar> c, const S& stepper,
+                    const std::vector<double>& times, StepperMemory<Scalar>& memory, Index first, Observer&& observe) {
   memory.restart();
   observe(Index(0), times[0], x);
   for (std::size_t i = 1; i < times.size(); ++i) {
     stepper.step(f, times[i - 1], times[i] - times[i - 1], c, x, memory);
     if (const auto [row, column] = find_non_finite(x); row >= 0)
-      raise<std::runtime_error>(concat({"flowmatch: integrate: sample ", first + column,
+      raise<std::runtime_error>(concat({"flowmatch: ", where, ": sample ", first + column,
                                         " is not finite at t = ", times[i], " (row ", row, ": ", x(row, column), ")"}));
     observe(Index(i), times[i], x);
   }
@@ -79,7 +79,7 @@ OdeReport integrate(F&& f, Matrix<Scalar>& x, MatrixIn<Scalar> c, const S& stepp
   detail::check_finite("integrate", "c", c);
   const std::vector<double> times = time_grid(options);
   StepperMemory<Scalar> memory;
-  detail::integrate_tile<Scalar>(f, x, c, stepper, times, memory, 0, observe);
+  detail::integrate_tile<Scalar>("integrate", f, x, c, stepper, times, memory, 0, observe);
   const Index steps = Index(times.size()) - 1;
   return {.steps = steps, .evaluations = detail::evaluations_of<S>(steps)};
 }

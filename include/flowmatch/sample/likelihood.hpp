@@ -10,7 +10,7 @@
 
 #include "flowmatch/core/threads.hpp"
 #include "flowmatch/field/field.hpp"
-#include "flowmatch/ode/adaptive.hpp"
+#include "flowmatch/ode/carry.hpp"
 #include "flowmatch/random/random.hpp"
 
 namespace flowmatch {
@@ -113,29 +113,19 @@ Matrix<Scalar> with_probes(const char* where, MatrixIn<Scalar> c, Index dim, Rng
 template <JvpField Field, Solver S, class Scalar = typename Field::Scalar>
 void carry_density(const char* where, const Field& field, const Matrix<Scalar>& c, const S& solver,
                    const std::vector<double>& times, const LikelihoodOptions& options, Matrix<Scalar>& y) {
-  const Index tiles = (y.cols() + tile_columns - 1) / tile_columns;
   AdaptiveReport report;
   if constexpr (AdaptiveMethod<S>) {
     check_method(where, solver);
     report.samples.resize(std::size_t(y.cols()));
   }
-  const auto work = [&](int thread, int threads) {
-    DensityField<Field> density{field, options.probes};
-    std::conditional_t<Stepper<S>, StepperMemory<Scalar>, AdaptiveMemory<Scalar>> memory;
-    for (Index tile = thread; tile < tiles; tile += threads) {
-      const Index first = tile * tile_columns, n = std::min(tile_columns, y.cols() - first);
-      if constexpr (Stepper<S>)
-        integrate_tile<Scalar>(density, columns_of<Scalar>(y, first, n), columns_in<Scalar>(c, first, n), solver, times,
-                               memory, first, NoObserver());
-      else
-        adaptive_tile<Scalar>(density, columns_of<Scalar>(y, first, n), columns_in<Scalar>(c, first, n), solver, times,
-                              memory, report.samples.data() + first);
-    }
+  struct Memory {  // of one thread
+    DensityField<Field> density;
+    SolverMemory<Scalar, S> solver;
   };
-  if (options.team && tiles > 1)
-    options.team->run([&](int thread) { work(thread, options.team->size()); });
-  else
-    work(0, 1);
+  const auto memory_of = [&](int) { return Memory{{field, options.probes}, {}}; };
+  for_each_tile(y.cols(), tile_columns, options.team, memory_of, [&](Memory& memory, Index first, Index n) {
+    carry_tile<Scalar>(where, memory.density, y, c, first, n, solver, times, memory.solver, report);
+  });
   check_reached(where, report);
 }
 

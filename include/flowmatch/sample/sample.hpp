@@ -4,7 +4,7 @@
 
 #include "flowmatch/core/threads.hpp"
 #include "flowmatch/field/field.hpp"
-#include "flowmatch/ode/adaptive.hpp"
+#include "flowmatch/ode/carry.hpp"
 #include "flowmatch/random/random.hpp"
 
 namespace flowmatch {
@@ -54,31 +54,16 @@ template <ParametricField Field, Solver S> class Sampler {
     detail::check_finite("Sampler", "c", c);
     if constexpr (AdaptiveMethod<S>) report_.samples.resize(std::size_t(x.cols()));
     const bool one_by_one = has_one_sample && x.cols() <= few;
-    const Index width = one_by_one ? 1 : tile_columns, tiles = (x.cols() + width - 1) / width;
-    const int threads = team_ && tiles > 1 && !one_by_one ? team_->size() : 1;
-    const auto work = [&](int thread) {
-      Memory& memory = memory_[std::size_t(thread)];
+    const auto memory_of = [&](int thread) -> Memory& { return memory_[std::size_t(thread)]; };
+    const auto carry = [&](Memory& memory, Index first, Index n) {
       auto velocity = [&](const auto& y, const auto& t, const auto& condition, auto& v) {
         if constexpr (has_one_sample)
           if (one_by_one) return one_sample_(y, t, condition, v);
         field_.forward(y, t, condition, v, memory.workspace);
       };
-      for (Index tile = thread; tile < tiles; tile += threads) {  // a tile goes through all steps while in cache
-        const Index first = tile * width, n = std::min(width, x.cols() - first);
-        if constexpr (Stepper<S>)
-          detail::integrate_tile<Scalar>(velocity, detail::columns_of<Scalar>(x, first, n),
-                                         detail::columns_in<Scalar>(c, first, n), solver_, times_, memory.solver, first,
-                                         NoObserver());
-        else
-          detail::adaptive_tile<Scalar>(velocity, detail::columns_of<Scalar>(x, first, n),
-                                        detail::columns_in<Scalar>(c, first, n), solver_, times_, memory.solver,
-                                        report_.samples.data() + first);
-      }
+      detail::carry_tile<Scalar>("Sampler", velocity, x, c, first, n, solver_, times_, memory.solver, report_);
     };
-    if (threads > 1)
-      team_->run(work);
-    else
-      work(0);
+    detail::for_each_tile(x.cols(), one_by_one ? 1 : tile_columns, one_by_one ? nullptr : team_, memory_of, carry);
     if constexpr (AdaptiveMethod<S>) detail::check_reached("Sampler", report_);
   }
 
@@ -110,7 +95,7 @@ template <ParametricField Field, Solver S> class Sampler {
   std::vector<double> times_;
   struct Memory {  // of one thread
     typename Field::Workspace workspace;
-    std::conditional_t<Stepper<S>, StepperMemory<Scalar>, detail::AdaptiveMemory<Scalar>> solver;
+    detail::SolverMemory<Scalar, S> solver;
   };
   Threads* team_ = nullptr;
   std::vector<Memory> memory_;

@@ -67,8 +67,8 @@ TEMPLATE_TEST_CASE("every way starts anew, whatever the memory has seen", "[ode]
   fm::StepperMemory<TestType> memory;
   const auto carried = [&] {
     fm::Matrix<TestType> x = start;
-    fm::detail::integrate_tile<TestType>(seasons, x, fm::Matrix<TestType>(0, 5), fm::AdamsBashforth2{}, {0, 0.5, 1},
-                                         memory, 0, fm::NoObserver());
+    fm::detail::integrate_tile<TestType>("integrate", seasons, x, fm::Matrix<TestType>(0, 5), fm::AdamsBashforth2{},
+                                         {0, 0.5, 1}, memory, 0, fm::NoObserver());
     return x;
   };
   const fm::Matrix<TestType> first = carried();

@@ -382,5 +382,5 @@ TEMPLATE_TEST_CASE("likelihoods refuse what they cannot do, and say what", "[lik
   broken.parameters().setConstant(std::numeric_limits<TestType>::max());
   CHECK(test::message_of<std::runtime_error>([&] {
           fm::log_likelihood(broken, x, c, fm::Euler{}, {.steps = 2});
-        }).starts_with("flowmatch: integrate: sample 0 is not finite at t = 0.5"));
+        }).starts_with("flowmatch: log_likelihood: sample 0 is not finite at t = 0.5"));
 }

@@ -357,7 +357,7 @@ TEMPLATE_TEST_CASE("a sample that leaves the finite numbers is named by its plac
   fm::Sampler sampler(net, fm::Euler{}, {.steps = 4});
   CHECK(message_of<std::runtime_error>([&] {
           sampler(x);
-        }).find("flowmatch: integrate: sample 0 is not finite at t = 0.25 (row 0: ") == 0);
+        }).find("flowmatch: Sampler: sample 0 is not finite at t = 0.25 (row 0: ") == 0);
 
   // A field of which only sample 150 is large: v = x^2, by hand.
   struct Square {
@@ -378,7 +378,7 @@ TEMPLATE_TEST_CASE("a sample that leaves the finite numbers is named by its plac
   y(0, 150) = std::numeric_limits<TestType>::max() / 2;
   fm::Sampler square(Square{}, fm::Euler{}, {.steps = 4});
   CHECK(message_of<std::runtime_error>([&] { square(y); }) ==
-        "flowmatch: integrate: sample 150 is not finite at t = 0.25 (row 0: inf)");
+        "flowmatch: Sampler: sample 150 is not finite at t = 0.25 (row 0: inf)");
 }
 
 TEMPLATE_TEST_CASE("an adaptive method samples as closely as its tolerance says", "[sample]", float, double) {
