@@ -261,4 +261,5 @@ void Mlp<ScalarType>::backward(MatrixIn<Scalar> dy, Workspace& workspace, Vector
 }
 }
 
+// The members declared above that stand behind the method.
 #include "flowmatch/field/mlp_tangent.hpp"

@@ -149,5 +149,6 @@ void VelocityMlp<ScalarType>::operator()(MatrixIn<Scalar> x, RowVectorIn<Scalar>
 }
 }
 
+// The members declared above that stand behind the method.
 #include "flowmatch/field/one_sample.hpp"
 #include "flowmatch/field/velocity_mlp_derivatives.hpp"

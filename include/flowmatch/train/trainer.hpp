@@ -294,4 +294,5 @@ std::optional<double> Trainer<Net, P, T>::evaluate(const TrainingStep& now, cons
 }
 }
 
+// The members declared above that are not the loop.
 #include "flowmatch/train/trainer_state.hpp"
