@@ -121,6 +121,22 @@ TEST_CASE("the method is read in a dozen files of at most 1,450 lines, the same 
   CHECK(count <= 1450);
 }
 
+TEST_CASE("each law of docs/design.md has the test that it names") {
+  int laws = 0;
+  for (const std::string& line : lines_of(root / "docs" / "design.md")) {
+    const std::size_t file = line.find(" | `"), name = line.find(".cpp` | ");
+    if (file == line.npos || name == line.npos) continue;
+    INFO(line);
+    const std::string test = line.substr(name + 8, line.size() - name - 10);
+    bool found = false;
+    for (const std::string& text : lines_of(root / "tests/unit" / (line.substr(file + 4, name - file - 4) + ".cpp")))
+      found = found || text.find("TEST_CASE(\"" + test + '"') != text.npos;
+    CHECK(found);
+    ++laws;
+  }
+  CHECK(laws >= 20);
+}
+
 TEST_CASE("a link from a document to a file of the project leads to one") {
   int links = 0;
   for (const char* folder : {".", "docs", "docs/zh", "docs/examples", "docs/packaging", "examples/data"})

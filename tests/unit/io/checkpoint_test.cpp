@@ -120,7 +120,7 @@ const std::string different = "expected a training with the trainer's net and op
 
 }
 
-TEMPLATE_TEST_CASE("a training that stops after any step goes on with the same bits", "[io][training]", float, double) {
+TEMPLATE_TEST_CASE("a training that stops after any step resumes with the same bits", "[io][training]", float, double) {
   // 13 samples in a step of 40 that are trained on: steps end in the middle of a pass
   check_stops(9, on_data<TestType>({.steps = 9,
                                     .batch = 13,
@@ -137,7 +137,7 @@ TEMPLATE_TEST_CASE("a training that stops after any step goes on with the same b
   check_stops(5, on_data<TestType>({.steps = 5, .batch = 20, .learning_rate = 3e-3}, 3));
 }
 
-TEST_CASE("threads, paths with noise, and samplers of times stop and go on as well", "[io][training]") {
+TEST_CASE("threads, paths with noise, and time samplers resume as well", "[io][training]") {
   const fm::TrainerOptions options{.steps = 5, .batch = 300, .held_out = 0.3, .evaluate_every = 2};
   check_stops(5, on_data<float>(options, 1, 2));
   check_stops(5, on_data<float>(options, 0, 0, fm::BridgePath{}, fm::LogitNormalTime{.mean = 0.5}));
@@ -150,7 +150,7 @@ TEST_CASE("threads, paths with noise, and samplers of times stop and go on as we
   CHECK(on_data<float>(options)(2, one, end, 5).file == whole.file);
 }
 
-TEST_CASE("a training with dropped conditions stops and goes on", "[io][training]") {
+TEST_CASE("a training with dropped conditions resumes", "[io][training]") {
   check_stops(5, [](std::uint64_t seed, const std::string& from, const std::string& to, Index stop) {
     fm::Rng init(seed);
     fm::ConditionalVelocityMlp net({.dim = 2, .classes = 3, .vector_dim = 1, .hidden = {8}}, init);
@@ -164,7 +164,7 @@ TEST_CASE("a training with dropped conditions stops and goes on", "[io][training
   });
 }
 
-TEST_CASE("a training on coupled batches stops and goes on, also when they are made ahead", "[io][training]") {
+TEST_CASE("a training on coupled batches resumes, also when they are made ahead", "[io][training]") {
   const bool ahead = GENERATE(false, true);
   check_stops(7, [&](std::uint64_t seed, const std::string& from, const std::string& to, Index stop) {
     auto net = net_of(seed);
@@ -178,8 +178,7 @@ TEST_CASE("a training on coupled batches stops and goes on, also when they are m
   });
 }
 
-TEST_CASE("a training on a fill that takes all from the generator stops and goes on, with a held-out set",
-          "[io][training]") {
+TEST_CASE("a training on a fill that takes all from the generator resumes, with a held-out set", "[io][training]") {
   check_stops(6, [](std::uint64_t seed, const std::string& from, const std::string& to, Index stop) {
     auto net = net_of(seed);
     fm::Trainer trainer(net, {.steps = 6, .batch = 16, .evaluate_every = 2, .keep_best = true});
@@ -198,7 +197,7 @@ TEST_CASE("a training on a fill that takes all from the generator stops and goes
   });
 }
 
-TEST_CASE("without a cosine a training goes on to more steps, with the bits of the longer one", "[io][training]") {
+TEST_CASE("without a cosine a training continues to more steps, with the bits of the longer one", "[io][training]") {
   const Folder folder;
   const std::string half = folder / "half", end = folder / "end", longer = folder / "longer";
   on_data<float>({.steps = 4, .batch = 13})(1, "", half, 4);
@@ -282,7 +281,7 @@ TEST_CASE("a trainer with another net, path or option than the file's is told al
   CHECK(complaint(folder / "net", trainer) == "expected \"training\" as metadata \"kind\", got \"velocity_mlp\"");
 }
 
-TEST_CASE("a run on other data or with another generator than the file's is refused, and the right one then goes on",
+TEST_CASE("a run on other data or with another generator than the file's is refused, and the right one then resumes",
           "[io][training]") {
   const Folder folder;
   const std::string path = folder / "f", end = folder / "end";
@@ -348,7 +347,7 @@ TEST_CASE("metadata of a training that no training has are refused, each with it
   CHECK(damaged([](auto&) {}) == "nothing thrown");
 }
 
-TEST_CASE("a training of format version 1 goes on for ever", "[io][training]") {
+TEST_CASE("a training of format version 1 resumes for ever", "[io][training]") {
   auto net = test::golden_velocity_mlp();
   fm::Trainer trainer(net, test::golden_options());
   fm::resume(FLOWMATCH_GOLDEN_DIR "/checkpoint/training_1.safetensors", trainer);
