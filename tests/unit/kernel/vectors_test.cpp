@@ -29,7 +29,7 @@ bool cpu_tells_upper_parts_in_use() {
 }  // namespace
 
 // While they are in use, each SSE instruction of the user's program waits for the one before it.
-TEST_CASE("a kernel leaves the upper parts of the vector registers empty, at any level of optimisation", "[vectors]") {
+TEST_CASE("a kernel leaves the upper parts of the vector registers empty, at any level of optimization", "[vectors]") {
   namespace fm = flowmatch;
   if (!cpu_tells_upper_parts_in_use()) return;
   for (const auto set : {fm::InstructionSet::avx2, fm::InstructionSet::avx512}) {
